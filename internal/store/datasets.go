@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"afina/internal/fault"
+)
+
+// Dataset is a row of datasets.
+type Dataset struct {
+	bun.BaseModel `bun:"table:datasets"`
+
+	Seq           int64     `bun:"seq,pk,autoincrement"` // order of creation; set by AddDataset
+	ID            string    `bun:"id"`
+	Name          string    `bun:"name"`
+	SHA256        string    `bun:"sha256"`
+	Conversations int       `bun:"conversations"`
+	Bytes         int64     `bun:"bytes"`
+	Created       time.Time `bun:"created"` // UTC; set by AddDataset
+}
+
+// AddDataset stores a new row and returns it with its Seq and Created.
+func (s *Store) AddDataset(ctx context.Context, d Dataset) (Dataset, error) {
+	d.Seq, d.Created = 0, s.clock()
+	_, err := s.db.NewInsert().Model(&d).Exec(ctx)
+	return d, broken(err, "store dataset "+d.ID)
+}
+
+// Dataset returns the dataset of that id; fault.NotFound when there is none.
+func (s *Store) Dataset(ctx context.Context, id string) (Dataset, error) {
+	var d Dataset
+	err := s.db.NewSelect().Model(&d).Where("id = ?", id).Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return d, noDataset(id)
+	}
+	return d, broken(err, "read dataset "+id)
+}
+
+func noDataset(id string) *fault.Error {
+	return fault.New(fault.NotFound, "there is no dataset %q", id).WithCode("dataset_not_found")
+}
+
+// DatasetsNamed returns the datasets of that name, oldest first, at most limit.
+func (s *Store) DatasetsNamed(ctx context.Context, name string, limit int) ([]Dataset, error) {
+	var all []Dataset
+	err := s.db.NewSelect().Model(&all).Where("name = ?", name).OrderExpr("seq").Limit(int64(limit)).Scan(ctx)
+	return all, broken(err, "read datasets by name")
+}
+
+// Datasets lists datasets, newest first, after the given id ("": from the
+// newest).
+func (s *Store) Datasets(ctx context.Context, after string, limit int) (page []Dataset, more bool, err error) {
+	q := s.db.NewSelect().Model(&page).OrderExpr("seq DESC").Limit(int64(limit) + 1)
+	if q, err = s.from(ctx, q, "datasets", after); err != nil {
+		return nil, false, err
+	}
+	if err := q.Scan(ctx); err != nil {
+		return nil, false, broken(err, "list datasets")
+	}
+	return page[:min(len(page), limit)], len(page) > limit, nil
+}
+
+// from makes q begin after the row of that id.
+func (s *Store) from(ctx context.Context, q *bun.SelectQuery, table, after string) (*bun.SelectQuery, error) {
+	if after == "" {
+		return q, nil
+	}
+	var seq int64
+	err := s.db.NewSelect().Table(table).Column("seq").Where("id = ?", after).Scan(ctx, &seq)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fault.New(fault.Invalid, "after names %q, which is not in the list; leave it out to begin with the newest", after).
+			WithParam("after")
+	}
+	return q.Where("seq < ?", seq), broken(err, "read cursor "+after)
+}
+
+// DatasetIDs returns the id of every dataset.
+func (s *Store) DatasetIDs(ctx context.Context) ([]string, error) {
+	var ids []string
+	err := s.db.NewSelect().Model((*Dataset)(nil)).Column("id").Scan(ctx, &ids)
+	return ids, broken(err, "list datasets")
+}
+
+// DeleteDataset removes a row, unless a job that is not over needs it: then it
+// is a fault.Conflict.
+func (s *Store) DeleteDataset(ctx context.Context, id string) error {
+	return s.change(ctx, "delete dataset "+id, func(tx bun.Tx) error {
+		job, err := using(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if job != "" {
+			return fault.New(fault.Conflict, "dataset %s is needed by %s; wait for it, or cancel it first", id, job).
+				WithCode("dataset_in_use")
+		}
+		res, err := tx.NewDelete().Model((*Dataset)(nil)).Where("id = ?", id).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n > 0 {
+			return err
+		}
+		return noDataset(id)
+	})
+}
+
+// Using returns the id of a job that is not over and needs the dataset of that
+// id, by id or by name; "" when there is none.
+func (s *Store) Using(ctx context.Context, dataset string) (job string, err error) {
+	job, err = using(ctx, s.db, dataset)
+	return job, broken(err, "read the jobs of dataset "+dataset)
+}
+
+func using(ctx context.Context, db bun.IDB, dataset string) (job string, err error) {
+	err = db.NewSelect().Model((*Job)(nil)).Column("id").
+		Where(live).
+		Where("dataset = ?0 OR dataset = (SELECT name FROM datasets WHERE id = ?0)", dataset).
+		Limit(1).Scan(ctx, &job)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return job, err
+}
