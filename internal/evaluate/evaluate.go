@@ -7,19 +7,20 @@ import (
 
 	"afina/internal/assistant"
 	"afina/internal/catalog"
+	"afina/internal/chat"
 	"afina/internal/kernel"
 )
 
 // Spec says what to mark.
 type Spec struct {
-	Model     string // a base or an adapter
-	Dataset   string // id, name
-	Samples   int    // questions to answer with the base and with the model
-	TestSplit float64
-	Seed      int64
-	MaxLength int
-	MaxTokens int // of a sample answer
-	Precision kernel.Precision
+	Model         string              // a base or an adapter
+	Conversations []chat.Conversation // the whole dataset; Split picks the held-out part as training did
+	Samples       int                 // questions to answer with the base and with the model
+	TestSplit     float64
+	Seed          int64
+	MaxLength     int
+	MaxTokens     int // of a sample answer
+	Precision     kernel.Precision
 }
 
 // Report is the marks.

@@ -55,6 +55,9 @@ func Defaults() Spec {
 	}
 }
 
+// Precision reads "fast" or "exact".
+func Precision(name string) (kernel.Precision, error) { panic("sketch") }
+
 // Result is what a finished run leaves behind.
 type Result struct {
 	Adapter       string   `json:"adapter"` // its name: the model to ask for

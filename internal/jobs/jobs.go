@@ -68,6 +68,9 @@ type Progress struct {
 	ETASeconds      float64  `json:"eta_seconds"`
 }
 
+// ProgressOf is the point of a curve that a training event makes.
+func ProgressOf(e train.Event) Progress { panic("sketch") }
+
 // Event is what a watcher of a job is told: a new point, or a new state.
 type Event struct {
 	Job   Job
