@@ -1,11 +1,21 @@
 // Package engine generates tokens for many requests at once. It knows token
 // ids, not text.
+//
+// One loop, Run, owns the pass. Every turn it takes a token of each answer being
+// written and a share of each prompt being read, runs them as one batch, draws
+// the next tokens and hands them over; between turns it admits who waits and
+// lets go of who left. Answers are buffered per request, so a slow reader
+// delays nobody.
 package engine
 
 import (
 	"context"
 	"iter"
+	"slices"
+	"sync"
+	"time"
 
+	"afina/internal/fault"
 	"afina/internal/forward"
 	"afina/internal/lora"
 	"afina/internal/sampling"
@@ -16,7 +26,7 @@ type Request struct {
 	Prompt   []int32
 	Adapter  *lora.Adapter
 	Sampling sampling.Options
-	Limit    int                 // at most this many new tokens
+	Limit    int                 // at most this many new tokens; 0: as many as the context holds
 	Ends     []int32             // tokens that end the turn
 	Never    func(id int32) bool // tokens that must not be drawn; may be nil
 }
@@ -26,6 +36,7 @@ type Request struct {
 type Token struct {
 	ID     int32
 	Reason Reason
+	At     time.Time // when it was drawn
 }
 
 // Reason says why generation ended.
@@ -34,7 +45,7 @@ type Reason string
 // The reasons.
 const (
 	Stop   Reason = "stop"
-	Length Reason = "length"
+	Length Reason = "length" // the request's Limit, or the end of the context
 )
 
 // Options size an engine. Zero fields take defaults.
@@ -43,6 +54,24 @@ type Options struct {
 	Context int // tokens per sequence
 	Queue   int // requests that may wait
 	Chunk   int // prompt tokens per pass
+}
+
+// Defaults are the options of the service.
+func Defaults() Options { return Options{Slots: 8, Context: 4096, Queue: 64, Chunk: 256} }
+
+// Fill returns o with defaults in its zero fields.
+func (o Options) Fill() Options {
+	d := Defaults()
+	fill := func(v *int, def int) {
+		if *v <= 0 {
+			*v = def
+		}
+	}
+	fill(&o.Slots, d.Slots)
+	fill(&o.Context, d.Context)
+	fill(&o.Queue, d.Queue)
+	fill(&o.Chunk, d.Chunk)
+	return o
 }
 
 // Event is what an observer is told after each pass.
@@ -55,15 +84,130 @@ type Event struct {
 // Engine runs one model. Start Run once; Generate from any goroutine.
 type Engine struct {
 	pass    *forward.Pass
-	Observe func(Event) // may be nil; set before Run
+	opts    Options
+	Observe func(Event) // may be nil; set before Run; called by the loop, so it must be quick
+
+	mu      sync.Mutex
+	waiting []*request // oldest first
+	running int
+	closed  bool
+	wake    chan struct{} // holds a token when the queue has changed
+
+	// The rest is the loop's own.
+	slots []slot
+	rows  []forward.Row
+	queue []int // slots that read a prompt, in the order of their turn
+	turn  int   // number of passes run
 }
 
-// New returns an engine over pass.
-func New(pass *forward.Pass, o Options) *Engine { panic("sketch") }
+// New returns an engine over pass, which also bounds its slots and context.
+func New(pass *forward.Pass, o Options) *Engine {
+	o = o.Fill()
+	o.Slots = min(o.Slots, pass.Slots())
+	o.Context = min(o.Context, pass.Context())
+	return &Engine{pass: pass, opts: o, wake: make(chan struct{}, 1), slots: make([]slot, o.Slots)}
+}
 
-// Run owns the pass and loops until ctx ends: admit, run, sample, deliver.
-func (e *Engine) Run(ctx context.Context) error { panic("sketch") }
+// Context is how many tokens a prompt and its answer may have together.
+func (e *Engine) Context() int { return e.opts.Context }
 
 // Generate queues r and yields its tokens. Leaving the loop early, or ending
 // ctx, frees its slot within one token. A full queue is fault.Busy.
-func (e *Engine) Generate(ctx context.Context, r Request) iter.Seq2[Token, error] { panic("sketch") }
+func (e *Engine) Generate(ctx context.Context, r Request) iter.Seq2[Token, error] {
+	return func(yield func(Token, error) bool) {
+		q, err := e.submit(ctx, r)
+		if err != nil {
+			yield(Token{}, err)
+			return
+		}
+		defer e.leave(q)
+		for {
+			token, err := q.out.next(ctx)
+			if !yield(token, err) || err != nil || token.Reason != "" {
+				return
+			}
+		}
+	}
+}
+
+// submit checks r and puts it into the queue.
+func (e *Engine) submit(ctx context.Context, r Request) (*request, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, canceled(err)
+	}
+	if err := e.check(r); err != nil {
+		return nil, err
+	}
+	q := &request{
+		ctx: ctx, adapter: r.Adapter, ends: r.Ends,
+		tokens: slices.Clone(r.Prompt), prompt: len(r.Prompt),
+		sampler: sampling.New(r.Sampling),
+		out:     stream{ready: make(chan struct{}, 1)},
+	}
+	// The last token drawn need not be run, so it may lie past the context.
+	q.limit = e.opts.Context - len(r.Prompt) + 1
+	if r.Limit > 0 {
+		q.limit = min(q.limit, r.Limit)
+	}
+	if r.Never != nil {
+		for id := range int32(e.pass.Vocab()) {
+			if r.Never(id) {
+				q.never = append(q.never, id)
+			}
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.closed:
+		return nil, shuttingDown()
+	case len(e.waiting)+e.running >= e.opts.Slots+e.opts.Queue:
+		return nil, fault.New(fault.Busy, "%d requests are being answered and %d wait; try again later",
+			e.running, len(e.waiting)).WithCode("overloaded")
+	}
+	e.waiting = append(e.waiting, q)
+	e.rouse()
+	return q, nil
+}
+
+func (e *Engine) check(r Request) error {
+	switch n := len(r.Prompt); {
+	case n == 0:
+		return fault.New(fault.Invalid, "the prompt is empty")
+	case n > e.opts.Context:
+		return fault.New(fault.Invalid, "the prompt has %d tokens, the context holds %d", n, e.opts.Context).
+			WithCode("context_length_exceeded")
+	}
+	for i, id := range r.Prompt {
+		if id < 0 || int(id) >= e.pass.Vocab() {
+			return fault.New(fault.Invalid, "token %d of the prompt is %d, which the vocabulary of %d does not have", i, id, e.pass.Vocab())
+		}
+	}
+	return nil
+}
+
+// leave takes q out of the queue, or tells the loop that nobody reads it.
+func (e *Engine) leave(q *request) {
+	q.gone.Store(true)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if i := slices.Index(e.waiting, q); i >= 0 {
+		e.waiting = slices.Delete(e.waiting, i, i+1)
+	}
+}
+
+// rouse wakes the loop when it sleeps.
+func (e *Engine) rouse() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+func canceled(cause error) error {
+	return fault.New(fault.Canceled, "the request was given up: %w", cause)
+}
+
+func shuttingDown() error {
+	return fault.New(fault.Busy, "the server is shutting down; try again later").WithCode("shutting_down")
+}

@@ -1,29 +1,39 @@
 // Package evaluate marks a model on a dataset: held-out loss, perplexity and
 // sample answers, base against tuned.
+//
+// The loss is teacher-forced through the pass that serves, so the marks are of
+// what a caller gets. Sums travel with their counts and are divided once.
 package evaluate
 
 import (
 	"context"
+	"fmt"
+	"math"
 
 	"afina/internal/assistant"
 	"afina/internal/catalog"
 	"afina/internal/chat"
+	"afina/internal/data"
+	"afina/internal/fault"
 	"afina/internal/kernel"
+	"afina/internal/lora"
+	"afina/internal/model"
 )
 
 // Spec says what to mark.
 type Spec struct {
-	Model         string              // a base or an adapter
-	Conversations []chat.Conversation // the whole dataset; Split picks the held-out part as training did
-	Samples       int                 // questions to answer with the base and with the model
-	TestSplit     float64
-	Seed          int64
-	MaxLength     int
-	MaxTokens     int // of a sample answer
-	Precision     kernel.Precision
+	Model     string  // a base or an adapter
+	Dataset   string  // id, name
+	Samples   int     // questions to answer with the base and with the model
+	TestSplit float64 // the held-out share; 0: mark the whole dataset
+	Seed      int64
+	MaxLength int // tokens per conversation; 0: as many as the model was made for
+	MaxTokens int // of a sample answer; 0: 256
+	Precision kernel.Precision
 }
 
-// Report is the marks.
+// Report is the marks. For a base, the tuned figures are those of the base and
+// samples have no tuned answer.
 type Report struct {
 	Model         string   `json:"model"`
 	Base          string   `json:"base"`
@@ -44,14 +54,112 @@ type Sample struct {
 	Tuned     string `json:"tuned"`
 }
 
+// Shelf finds models and datasets; *catalog.Catalog does.
+type Shelf interface {
+	Resolve(name string) (*model.Model, *lora.Adapter, error)
+	Dataset(ctx context.Context, id string) (catalog.Dataset, error)
+	Conversations(ctx context.Context, id string) ([]chat.Conversation, error)
+}
+
 // Evaluator runs specs.
 type Evaluator struct {
-	Catalog   *catalog.Catalog
-	Assistant *assistant.Assistant
+	Catalog   Shelf
+	Assistant *assistant.Assistant // answers the samples; may be nil when there are none
 	Gang      *kernel.Gang
 }
 
-// Run marks; progress is told how far it is, 0 … 1.
+// Run marks; progress is told how far it is, 0 … 1, and may be nil.
 func (e *Evaluator) Run(ctx context.Context, s Spec, progress func(done float64)) (Report, error) {
-	panic("sketch")
+	if err := s.check(); err != nil {
+		return Report{}, err
+	}
+	m, adapter, err := e.Catalog.Resolve(s.Model)
+	if err != nil {
+		return Report{}, err
+	}
+	all, err := e.conversations(ctx, s.Dataset)
+	if err != nil {
+		return Report{}, err
+	}
+	held := heldOut(all, s)
+	laid, err := data.Lay(m, all, held, s.length(m))
+	if err != nil {
+		return Report{}, err
+	}
+	if laid.Learned == 0 {
+		return Report{}, fault.New(fault.Unprocessable,
+			"none of the %d held-out conversations has an answer within max_length; raise max_length or test_split", len(held)).
+			WithCode("no_trainable_tokens").WithParam("dataset")
+	}
+	run := &run{gang: e.Gang, m: m, spec: s, told: progress}
+	run.plan(laid, adapter, s.Samples, len(held))
+
+	report := Report{
+		Model: s.Model, Base: m.Name, Samples: []Sample{},
+		Conversations: len(laid.Sequences), Tokens: laid.Learned,
+	}
+	if report.BaseLoss, err = run.loss(ctx, laid, nil); err != nil {
+		return Report{}, err
+	}
+	report.Loss = report.BaseLoss
+	if adapter != nil {
+		if report.Loss, err = run.loss(ctx, laid, adapter); err != nil {
+			return Report{}, err
+		}
+	}
+	report.BasePerplex, report.Perplexity = math.Exp(report.BaseLoss), math.Exp(report.Loss)
+	for _, i := range held[:min(s.Samples, len(held))] {
+		sample, err := e.sample(ctx, s, m.Name, adapter != nil, all[i])
+		if err != nil {
+			return Report{}, fmt.Errorf("answer the question of conversation %d: %w", i, err)
+		}
+		report.Samples = append(report.Samples, sample)
+		run.did(sampleWork)
+	}
+	run.finish()
+	return report, nil
+}
+
+func (s Spec) check() error {
+	switch {
+	case !(s.TestSplit >= 0 && s.TestSplit < 1):
+		return fault.New(fault.Invalid, "test_split is %v; it must be at least 0 and below 1", s.TestSplit).WithParam("test_split")
+	case s.Samples < 0:
+		return fault.New(fault.Invalid, "samples is %d; it cannot be negative", s.Samples).WithParam("samples")
+	case s.MaxLength < 0:
+		return fault.New(fault.Invalid, "max_length is %d; it cannot be negative", s.MaxLength).WithParam("max_length")
+	case s.MaxTokens < 0:
+		return fault.New(fault.Invalid, "max_tokens is %d; it cannot be negative", s.MaxTokens).WithParam("max_tokens")
+	}
+	return nil
+}
+
+// length is the number of tokens at which a conversation is cut.
+func (s Spec) length(m *model.Model) int {
+	if s.MaxLength == 0 {
+		return m.Dims.Context
+	}
+	return min(s.MaxLength, m.Dims.Context)
+}
+
+func (e *Evaluator) conversations(ctx context.Context, name string) ([]chat.Conversation, error) {
+	d, err := e.Catalog.Dataset(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return e.Catalog.Conversations(ctx, d.ID)
+}
+
+// heldOut is the indexes of the conversations to mark: the same that training
+// with this split and seed kept apart.
+func heldOut(all []chat.Conversation, s Spec) []int {
+	if s.TestSplit == 0 {
+		every := make([]int, len(all))
+		for i := range every {
+			every[i] = i
+		}
+		return every
+	}
+	_, test := data.Split(all, s.TestSplit, uint64(s.Seed))
+	return test
 }

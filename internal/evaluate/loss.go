@@ -1,0 +1,138 @@
+package evaluate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"afina/internal/data"
+	"afina/internal/fault"
+	"afina/internal/forward"
+	"afina/internal/kernel"
+	"afina/internal/lora"
+	"afina/internal/model"
+)
+
+const (
+	packTokens = 512 // tokens whose keys and values are kept at once
+	passRows   = 128 // rows per pass: bounds the memory of their logits
+	sampleWork = 400 // tokens that a sample answer counts for in the progress
+)
+
+// run is one evaluation under way.
+type run struct {
+	gang *kernel.Gang
+	m    *model.Model
+	spec Spec
+
+	told       func(float64)
+	done, work int // in tokens
+}
+
+// plan estimates the work ahead.
+func (r *run) plan(laid *data.Laid, adapter *lora.Adapter, samples, held int) {
+	r.work = laid.Tokens
+	if adapter != nil {
+		r.work *= 2
+	}
+	r.work += sampleWork * min(samples, held)
+}
+
+func (r *run) did(tokens int) {
+	r.done += tokens
+	if r.told != nil {
+		r.told(min(1, float64(r.done)/float64(r.work)))
+	}
+}
+
+func (r *run) finish() {
+	if r.told != nil && r.done < r.work {
+		r.told(1)
+	}
+}
+
+// loss is the mean cross-entropy over the learned tokens of all sequences.
+func (r *run) loss(ctx context.Context, laid *data.Laid, adapter *lora.Adapter) (float64, error) {
+	batches := data.Pack(laid.Sequences, max(packTokens, r.spec.length(r.m)))
+	slots := 1
+	for _, b := range batches {
+		slots = max(slots, sequences(b))
+	}
+	pass := forward.New(r.m, r.gang, r.spec.Precision, slots, r.spec.length(r.m))
+	var sum float64
+	var counted int
+	for _, b := range batches {
+		s, err := r.batch(ctx, pass, b, adapter)
+		if err != nil {
+			return 0, err
+		}
+		sum += s
+		counted += b.Counted
+	}
+	return sum / float64(counted), nil
+}
+
+// sequences is how many sequences b holds.
+func sequences(b data.Batch) int {
+	n := 0
+	for t, first := range b.First {
+		if int(first) == t {
+			n++
+		}
+	}
+	return n
+}
+
+// batch sums the loss of one batch, each of its sequences in a slot of its own.
+func (r *run) batch(ctx context.Context, pass *forward.Pass, b data.Batch, adapter *lora.Adapter) (sum float64, err error) {
+	for i := range pass.Slots() {
+		pass.Reset(i, 0)
+	}
+	rows, targets := lay(b, adapter)
+	for len(rows) > 0 {
+		if err := ctx.Err(); err != nil {
+			return 0, fault.New(fault.Canceled, "the evaluation was given up: %w", err)
+		}
+		n := min(passRows, len(rows))
+		s, err := r.pass(pass, rows[:n], targets[:n])
+		if err != nil {
+			return 0, fmt.Errorf("compute the loss: %w", err)
+		}
+		sum += s
+		rows, targets = rows[n:], targets[n:]
+		r.did(n)
+	}
+	return sum, nil
+}
+
+// lay turns a batch into rows and their targets (-1: none).
+func lay(b data.Batch, adapter *lora.Adapter) ([]forward.Row, []int32) {
+	rows := make([]forward.Row, len(b.Tokens))
+	slot := -1
+	for t, id := range b.Tokens {
+		if int(b.First[t]) == t {
+			slot++
+		}
+		rows[t] = forward.Row{
+			Token: id, Slot: slot, Pos: t - int(b.First[t]),
+			Adapter: adapter, Logits: b.Targets[t] >= 0,
+		}
+	}
+	return rows, slices.Clone(b.Targets)
+}
+
+// pass sums the loss of rows.
+func (r *run) pass(pass *forward.Pass, rows []forward.Row, targets []int32) (sum float64, err error) {
+	logits, err := pass.Run(rows)
+	if err != nil {
+		return 0, err
+	}
+	asked := 0
+	for i, row := range rows {
+		if row.Logits {
+			sum += r.gang.CrossEntropy(logits[asked], 1, pass.Vocab(), targets[i:i+1])
+			asked++
+		}
+	}
+	return sum, nil
+}
