@@ -20,7 +20,7 @@ var floors = [][]string{
 	{"engine", "train", "store", "catalog"},
 	{"assistant", "finetune", "evaluate"},
 	{"jobs", "metrics"},
-	{"config", "dashboard", "httpapi"},
+	{"config", "dashboard", "client", "httpapi"},
 }
 
 // homes are the only packages that may import a dependency.
@@ -28,7 +28,7 @@ var homes = map[string][]string{
 	"gorgonia.org":                        {"graph"},
 	"github.com/chewxy/hm":                {"graph"},
 	"github.com/go-chi":                   {"httpapi"},
-	"github.com/go-playground/validator":  {"httpapi"},
+	"github.com/go-playground/validator":  {"form"},
 	"github.com/getkin/kin-openapi":       {"httpapi"},
 	"github.com/prometheus/client_golang": {"metrics"},
 	"go.uber.org/zap":                     {"httpapi", "jobs"},
