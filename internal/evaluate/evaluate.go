@@ -11,25 +11,23 @@ import (
 	"math"
 
 	"afina/internal/assistant"
-	"afina/internal/catalog"
 	"afina/internal/chat"
 	"afina/internal/data"
 	"afina/internal/fault"
 	"afina/internal/kernel"
-	"afina/internal/lora"
 	"afina/internal/model"
 )
 
 // Spec says what to mark.
 type Spec struct {
-	Model     string  // a base or an adapter
-	Dataset   string  // id, name
-	Samples   int     // questions to answer with the base and with the model
-	TestSplit float64 // the held-out share; 0: mark the whole dataset
-	Seed      int64
-	MaxLength int // tokens per conversation; 0: as many as the model was made for
-	MaxTokens int // of a sample answer; 0: 256
-	Precision kernel.Precision
+	Model         string              // a base or an adapter
+	Conversations []chat.Conversation // the whole dataset; the held-out part is split off as training did
+	Samples       int                 // questions to answer with the base and with the model
+	TestSplit     float64             // the held-out share; 0: mark the whole dataset
+	Seed          int64
+	MaxLength     int // tokens per conversation; 0: as many as the model was made for
+	MaxTokens     int // of a sample answer; 0: 256
+	Precision     kernel.Precision
 }
 
 // Report is the marks. For a base, the tuned figures are those of the base and
@@ -54,16 +52,9 @@ type Sample struct {
 	Tuned     string `json:"tuned"`
 }
 
-// Shelf finds models and datasets; *catalog.Catalog does.
-type Shelf interface {
-	Resolve(name string) (*model.Model, *lora.Adapter, error)
-	Dataset(ctx context.Context, id string) (catalog.Dataset, error)
-	Conversations(ctx context.Context, id string) ([]chat.Conversation, error)
-}
-
 // Evaluator runs specs.
 type Evaluator struct {
-	Catalog   Shelf
+	Catalog   assistant.Models     // *catalog.Catalog
 	Assistant *assistant.Assistant // answers the samples; may be nil when there are none
 	Gang      *kernel.Gang
 }
@@ -77,19 +68,15 @@ func (e *Evaluator) Run(ctx context.Context, s Spec, progress func(done float64)
 	if err != nil {
 		return Report{}, err
 	}
-	all, err := e.conversations(ctx, s.Dataset)
-	if err != nil {
-		return Report{}, err
-	}
-	held := heldOut(all, s)
-	laid, err := data.Lay(m, all, held, s.length(m))
+	held := s.heldOut()
+	laid, err := data.Lay(m, s.Conversations, held, s.length(m))
 	if err != nil {
 		return Report{}, err
 	}
 	if laid.Learned == 0 {
 		return Report{}, fault.New(fault.Unprocessable,
 			"none of the %d held-out conversations has an answer within max_length; raise max_length or test_split", len(held)).
-			WithCode("no_trainable_tokens").WithParam("dataset")
+			WithCode("no_trainable_tokens").WithParam("max_length")
 	}
 	run := &run{gang: e.Gang, m: m, spec: s, told: progress}
 	run.plan(laid, adapter, s.Samples, len(held))
@@ -102,14 +89,16 @@ func (e *Evaluator) Run(ctx context.Context, s Spec, progress func(done float64)
 		return Report{}, err
 	}
 	report.Loss = report.BaseLoss
-	if adapter != nil {
+	if adapter == nil {
+		report.Model = m.Name // as the file spells it
+	} else {
 		if report.Loss, err = run.loss(ctx, laid, adapter); err != nil {
 			return Report{}, err
 		}
 	}
 	report.BasePerplex, report.Perplexity = math.Exp(report.BaseLoss), math.Exp(report.Loss)
 	for _, i := range held[:min(s.Samples, len(held))] {
-		sample, err := e.sample(ctx, s, m.Name, adapter != nil, all[i])
+		sample, err := e.sample(ctx, s, m.Name, adapter != nil, s.Conversations[i])
 		if err != nil {
 			return Report{}, fmt.Errorf("answer the question of conversation %d: %w", i, err)
 		}
@@ -142,24 +131,16 @@ func (s Spec) length(m *model.Model) int {
 	return min(s.MaxLength, m.Dims.Context)
 }
 
-func (e *Evaluator) conversations(ctx context.Context, name string) ([]chat.Conversation, error) {
-	d, err := e.Catalog.Dataset(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return e.Catalog.Conversations(ctx, d.ID)
-}
-
 // heldOut is the indexes of the conversations to mark: the same that training
 // with this split and seed kept apart.
-func heldOut(all []chat.Conversation, s Spec) []int {
+func (s Spec) heldOut() []int {
 	if s.TestSplit == 0 {
-		every := make([]int, len(all))
+		every := make([]int, len(s.Conversations))
 		for i := range every {
 			every[i] = i
 		}
 		return every
 	}
-	_, test := data.Split(all, s.TestSplit, uint64(s.Seed))
+	_, test := data.Split(s.Conversations, s.TestSplit, uint64(s.Seed))
 	return test
 }
