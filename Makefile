@@ -1,0 +1,43 @@
+# Afina. `make help` lists the targets.
+export CGO_ENABLED = 0
+
+BIN      = bin/afina
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+MODEL    = smollm2-135m-instruct
+
+.DEFAULT_GOAL = help
+.PHONY: help build model demo serve test check bench generate
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/	/'
+
+build: ## the program: bin/afina
+	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/server
+
+model: build ## SmolLM2-135M-Instruct into models/
+	$(BIN) models pull $(MODEL)
+
+demo: model ## from nothing to a tuned model: upload, train, watch, chat
+	go run ./cmd/demo -afina $(BIN) -model $(MODEL) -dataset dataset/matematicas.json
+
+serve: build ## the service on 127.0.0.1:8080
+	$(BIN) serve
+
+test: ## all tests; those of the real model skip when it is absent
+	go test -timeout 9m ./...
+
+check: ## formatting, vet, staticcheck, race, the build without assembly, generated files
+	@test -z "$$(gofmt -l cmd internal)" || { gofmt -l cmd internal; exit 1; }
+	go vet ./...
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	GOARCH=arm64 go build ./...
+	go test -tags purego ./internal/kernel/
+	CGO_ENABLED=1 go test -race -short ./internal/...
+	$(MAKE) generate
+	git diff --exit-code -- internal/kernel
+
+bench: ## Go benchmarks of kernels, training and serving
+	go test -run '^$$' -bench . -benchtime 1s ./internal/kernel/ ./internal/graph/ ./internal/forward/
+
+generate: ## write the assembly of internal/kernel anew
+	cd internal/kernel/_gen && go run .
