@@ -20,7 +20,7 @@ var floors = [][]string{
 	{"engine", "train", "store", "catalog"},
 	{"assistant", "finetune", "evaluate"},
 	{"jobs", "metrics"},
-	{"config", "dashboard", "client", "httpapi"},
+	{"form", "config", "dashboard", "client", "httpapi"},
 }
 
 // homes are the only packages that may import a dependency.
