@@ -92,16 +92,17 @@ func size(b validator.FieldError) string {
 	return b.Param()
 }
 
-// given repeats the value where that helps: numbers, and short words.
+// given repeats the value where that helps: numbers, and words of a choice. Other
+// texts may be long, or secrets.
 func given(b validator.FieldError) string {
 	switch b.Kind() {
 	case reflect.Slice, reflect.Map:
 		return ""
 	case reflect.String:
-		if s, _ := b.Value().(string); s != "" && b.Tag() != "max" {
-			return fmt.Sprintf(" is %q:", shorten(s)) + " it"
+		if b.Tag() != "oneof" && b.Tag() != "adapter_name" {
+			return ""
 		}
-		return ""
+		return fmt.Sprintf(" is %q: it", shorten(b.Value().(string)))
 	}
-	return fmt.Sprintf(" is %v:", b.Value()) + " it"
+	return fmt.Sprintf(" is %v: it", b.Value())
 }
