@@ -1,13 +1,27 @@
 // Package train is the training loop: steps, schedule, held-out loss, early
 // stop, checkpoints. Batches in, a trained adapter out.
+//
+// Everything a step does depends on the options, the data and the step's number,
+// never on the clock or on what was done since the process began. So a run that
+// was cut off anywhere and goes on from a checkpoint ends with the very bits of
+// a run that was not.
 package train
 
 import (
 	"context"
+	"fmt"
 
 	"afina/internal/chat"
 	"afina/internal/data"
 	"afina/internal/graph"
+)
+
+// A run has blown up when the loss of blownSteps steps in a row lies above
+// blownFactor times the first step's loss plus blownMargin nats.
+const (
+	blownFactor = 3
+	blownMargin = 10
+	blownSteps  = 3
 )
 
 // Options are the knobs of a run.
@@ -19,12 +33,13 @@ type Options struct {
 	WeightDecay  float64
 	ClipNorm     float64 // global gradient norm; 0: no clipping
 	EvalEvery    int     // steps between held-out losses; 0: once per epoch
-	SaveEvery    int     // steps between checkpoints
+	SaveEvery    int     // steps between checkpoints; 0: only at the end and when stopped
 	Patience     int     // evaluations without improvement before stopping early; 0: never
 	Seed         uint64
 }
 
-// Event is what an observer is told after each step.
+// Event is what an observer is told after each step. A run that goes on from a
+// checkpoint tells the checkpoint's step again.
 type Event struct {
 	Step, Steps     int // 1-based step just made, and all
 	Epoch           float64
@@ -41,7 +56,7 @@ type Event struct {
 // Result is how a run ended.
 type Result struct {
 	Steps     int
-	BestStep  int
+	BestStep  int      // whose values the adapter holds
 	TrainLoss float64  // mean over the last epoch's steps
 	EvalLoss  *float64 // at BestStep
 	FirstEval *float64 // before the first step
@@ -50,11 +65,21 @@ type Result struct {
 
 // Run trains until the plan or ctx ends. dir holds the checkpoints: a run that
 // finds one there goes on from it and ends with the same bits as one that was
-// never stopped. When ctx ends it saves a checkpoint and returns ctx's error.
+// never stopped; the adapter comes as it was before the first step. When ctx ends it saves a checkpoint and returns ctx's error.
 // A loss or gradient that is not finite, or a loss that has blown up, is a
 // *Diverged error. At the end the adapter holds the best step's values.
 func Run(ctx context.Context, g *graph.Graph, seqs, held []chat.Sequence, o Options, dir string, observe func(Event)) (Result, error) {
-	panic("sketch")
+	l, err := newLoop(g, seqs, held, o, dir, observe)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := l.resume(); err != nil {
+		return Result{}, err
+	}
+	if err := l.run(ctx); err != nil {
+		return Result{}, err
+	}
+	return l.finish(), nil
 }
 
 // Diverged says at which step training left the finite numbers.
@@ -63,4 +88,6 @@ type Diverged struct {
 	What string
 }
 
-func (d *Diverged) Error() string { panic("sketch") }
+func (d *Diverged) Error() string {
+	return fmt.Sprintf("training diverged at step %d: %s; a lower learning_rate or a longer warmup may help", d.Step, d.What)
+}

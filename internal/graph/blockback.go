@@ -1,0 +1,112 @@
+package graph
+
+import (
+	"github.com/chewxy/hm"
+	G "gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+
+	"afina/internal/model"
+)
+
+// blockBack is the backward of a block, the bundle: x, the parameters and dy
+// in, dx out. The gradient of the parameters is added to the block's own slice,
+// which a pick node shows to the graph.
+//
+// It reads the activations that the forward kept, or computes them again. The
+// order is safe: dy comes from the head, which ran after every forward.
+type blockBack struct {
+	op
+	block *block
+}
+
+func (b *blockBack) Type() hm.Type {
+	return function(matrixType, vectorType, matrixType, matrixType)
+}
+
+func (b *blockBack) InferShape(in ...G.DimSizer) (tensor.Shape, error) { return sameShape(in) }
+
+// Do is the backward.
+func (b *blockBack) Do(in ...G.Value) (G.Value, error) {
+	return b.guard(func() G.Value {
+		r := b.run
+		// The gradient that came in lies in the other of the two.
+		dx := r.arena.grads[b.block.index%2].matrix(r.n, r.dims.Hidden)
+		b.block.backward(floats(dx), floats(in[2]), floats(in[0]), floats(in[1]))
+		return dx
+	})
+}
+
+// backward adds the gradient of the parameters and writes dx, which the first
+// block leaves as it is.
+func (b *block) backward(dx, dy, x, params []float32) {
+	r, a := b.run, b.acts()
+	var act []float32
+	if r.options.Memory == Recompute {
+		act = b.activate(a, b.attend(a, x, params), params)
+		b.down.lower(r, act, params, b.low(a, &b.down), b.seed())
+	} else {
+		act = b.act(a)
+	}
+	size := r.n * r.dims.Hidden
+	normed, dnormed := r.arena.normed[:size], r.arena.dnormed[:size]
+	clear(dnormed)
+	if r.spec.Parallel {
+		r.norm(normed, x, r.n, b.layer.AttnNorm)
+		b.mlpBack(a, dnormed, dy, normed, act, params)
+		b.attendBack(a, dnormed, dy, normed, params)
+		copy(dx, dy)
+	} else {
+		r.norm(normed, a.mid, r.n, b.layer.FFNNorm)
+		b.mlpBack(a, dnormed, dy, normed, act, params)
+		dmid := r.arena.dmid[:size]
+		copy(dmid, dy)
+		r.normBack(dmid, dnormed, a.mid, r.n, b.layer.FFNNorm)
+
+		r.norm(normed, x, r.n, b.layer.AttnNorm)
+		clear(dnormed)
+		b.attendBack(a, dnormed, dmid, normed, params)
+		copy(dx, dmid)
+	}
+	if b.index > 0 {
+		r.normBack(dx, dnormed, x, r.n, b.layer.AttnNorm)
+	}
+}
+
+// mlpBack adds the gradient of the MLP to dnormed, given that of its value.
+func (b *block) mlpBack(a activations, dnormed, dy, normed, act, params []float32) {
+	r := b.run
+	dact := r.arena.dact[:len(act)]
+	clear(dact)
+	b.back(a, &b.down, dact, dy, act, params)
+	if r.spec.Activation == model.SwiGLU {
+		r.gang.SwiGLUBack(a.gate, a.up, dact, a.gate, a.up)
+		b.back(a, &b.gate, dnormed, a.gate, normed, params)
+		b.back(a, &b.up, dnormed, a.up, normed, params)
+		return
+	}
+	r.gang.GELUBack(dact, dact, a.up)
+	b.back(a, &b.up, dnormed, dact, normed, params)
+}
+
+// attendBack adds the gradient of the attention to dnormed, given that of its
+// value. The first block's stops at the parameters.
+func (b *block) attendBack(a activations, dnormed, dy, normed, params []float32) {
+	r := b.run
+	s, n := &r.arena.scratch, r.n
+	dout, dq := s.dout[:n*r.arena.query], s.dq[:n*r.arena.query]
+	dk, dv := s.dk[:n*r.arena.kv], s.dv[:n*r.arena.kv]
+	clear(dout)
+	b.back(a, &b.o, dout, dy, a.out, params)
+	r.gang.AttentionBack(dq, dk, dv, dout, a.out, a.lse, a.q, a.k, a.v, r.batch.First, r.heads)
+	b.rotate(dq, dk, true)
+	if b.index == 0 {
+		dnormed = nil
+	}
+	b.back(a, &b.q, dnormed, dq, normed, params)
+	b.back(a, &b.k, dnormed, dk, normed, params)
+	b.back(a, &b.v, dnormed, dv, normed, params)
+}
+
+func (b *block) back(a activations, l *linear, dx, dy, x, params []float32) {
+	l.backward(b.run, dx, dy, x, params, b.params.grads, b.low(a, l), b.seed())
+}
