@@ -1,8 +1,14 @@
 // Package forward runs a model for inference: one call, one batch of rows,
-// logits out.
+// logits out. It walks model.Spec, so it knows what a block is made of but not
+// which architecture it serves; it knows token ids and positions, not requests.
+//
+// Invariant: a slot holds the keys and values of positions 0 … n-1 of one
+// sequence, computed with one adapter; Run extends it, Reset shortens it.
 package forward
 
 import (
+	"fmt"
+
 	"afina/internal/kernel"
 	"afina/internal/lora"
 	"afina/internal/model"
@@ -21,19 +27,138 @@ type Row struct {
 // Pass owns the scratch memory and the KV cache of a forward pass over one
 // model. It is not safe for concurrent use.
 type Pass struct {
-	m    *model.Model
-	gang *kernel.Gang
+	m         *model.Model
+	gang      *kernel.Gang
+	precision kernel.Precision
+	context   int
+	slots     []slot
+
+	all, asked batch // every row; those whose logits are wanted
+	work       scratch
+	in, inner  kernel.Operand // the normed input; what attention and the MLP end with
+	lanes      []kernel.Lane
+	logits     []float32 // (asked, Vocab)
+	views      [][]float32
 }
 
-// New returns a pass whose cache has slots sequences of at most context tokens;
-// memory for keys and values grows as positions are used.
-func New(m *model.Model, g *kernel.Gang, p kernel.Precision, slots, context int) *Pass {
-	panic("sketch")
+// NumericError says that the logits of some rows are not finite. The logits of
+// the other rows are sound.
+type NumericError struct {
+	Rows []int // indexes into the rows given to Run
 }
+
+func (e *NumericError) Error() string {
+	return fmt.Sprintf("the model computed logits that are not finite for %d of the rows", len(e.Rows))
+}
+
+// New returns a pass whose cache has slots sequences of at most context tokens,
+// and never more than the model was made for; memory for keys and values grows
+// as positions are used.
+func New(m *model.Model, g *kernel.Gang, p kernel.Precision, slots, context int) *Pass {
+	if slots < 1 || context < 1 {
+		panic(fmt.Sprintf("forward: a pass of %d slots and a context of %d tokens", slots, context))
+	}
+	return &Pass{
+		m: m, gang: g, precision: p,
+		context: min(context, m.Dims.Context),
+		slots:   make([]slot, slots),
+	}
+}
+
+// Slots is how many sequences the cache holds.
+func (p *Pass) Slots() int { return len(p.slots) }
+
+// Context is how many tokens a sequence may have.
+func (p *Pass) Context() int { return p.context }
+
+// Vocab is how many logits a row has.
+func (p *Pass) Vocab() int { return p.m.Dims.Vocab }
 
 // Run computes rows and returns the logits of those that asked, in order.
-// The slices are valid until the next Run.
-func (p *Pass) Run(rows []Row) ([][]float32, error) { panic("sketch") }
+// The slices are valid until the next Run, and the caller may overwrite them.
+// With a NumericError the cache has still been extended; after any other error
+// it is as it was.
+func (p *Pass) Run(rows []Row) ([][]float32, error) {
+	if err := p.check(rows); err != nil {
+		return nil, err
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	p.lay(rows)
+	defer p.all.clear()
+	defer p.asked.clear()
+	p.embed(rows)
+	for l := range p.m.Layers {
+		p.block(l)
+	}
+	for i := range p.slots {
+		p.slots[i].len = p.slots[i].next
+	}
+	return p.head()
+}
 
 // Reset forgets positions ≥ keep of a slot.
-func (p *Pass) Reset(slot, keep int) { panic("sketch") }
+func (p *Pass) Reset(slot, keep int) {
+	s := &p.slots[slot]
+	s.len = max(0, min(s.len, keep))
+}
+
+// Copy makes slot to hold the first n positions of slot from, which has them:
+// two sequences that begin alike need not both be computed.
+func (p *Pass) Copy(to, from, n int) {
+	if n > p.slots[from].len {
+		panic(fmt.Sprintf("forward: copying %d positions of a slot that holds %d", n, p.slots[from].len))
+	}
+	if to == from {
+		p.Reset(to, n)
+		return
+	}
+	p.slots[to].take(&p.slots[from], n, p.width(), len(p.m.Layers), p.context)
+}
+
+// Bytes is the memory that keys and values take.
+func (p *Pass) Bytes() int64 {
+	var n int64
+	for i := range p.slots {
+		n += 4 * int64(len(p.slots[i].buf))
+	}
+	return n
+}
+
+// check refuses rows that do not continue their slots, and counts where each
+// slot will end.
+func (p *Pass) check(rows []Row) error {
+	for i := range p.slots {
+		p.slots[i].next = p.slots[i].len
+	}
+	for i, r := range rows {
+		switch {
+		case r.Slot < 0 || r.Slot >= len(p.slots):
+			return fmt.Errorf("row %d: slot %d of %d", i, r.Slot, len(p.slots))
+		case r.Token < 0 || int(r.Token) >= p.m.Dims.Vocab:
+			return fmt.Errorf("row %d: token %d of a vocabulary of %d", i, r.Token, p.m.Dims.Vocab)
+		case r.Pos != p.slots[r.Slot].next:
+			return fmt.Errorf("row %d: position %d where slot %d goes on at %d", i, r.Pos, r.Slot, p.slots[r.Slot].next)
+		case r.Pos >= p.context:
+			return fmt.Errorf("row %d: position %d of a context of %d", i, r.Pos, p.context)
+		case r.Adapter != nil && len(r.Adapter.Pairs) != len(p.m.Layers):
+			return fmt.Errorf("row %d: adapter %q has %d layers, model %q has %d",
+				i, r.Adapter.Name, len(r.Adapter.Pairs), p.m.Name, len(p.m.Layers))
+		}
+		p.slots[r.Slot].next++
+	}
+	return nil
+}
+
+// lay sorts rows into the two batches and makes room for them.
+func (p *Pass) lay(rows []Row) {
+	p.sort(rows)
+	for i := range p.slots {
+		p.slots[i].grow(p.slots[i].next, p.width(), len(p.m.Layers), p.context)
+	}
+	p.work.grow(len(rows), &p.m.Dims)
+}
+
+// width is how many numbers the keys of one position have.
+func (p *Pass) width() int { return p.m.Dims.KVHeads * p.m.Dims.HeadDim }
