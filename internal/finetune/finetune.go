@@ -4,9 +4,21 @@ package finetune
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 
 	"afina/internal/catalog"
+	"afina/internal/chat"
+	"afina/internal/data"
+	"afina/internal/fault"
+	"afina/internal/graph"
 	"afina/internal/kernel"
+	"afina/internal/lora"
+	"afina/internal/model"
 	"afina/internal/train"
 )
 
@@ -56,7 +68,15 @@ func Defaults() Spec {
 }
 
 // Precision reads "fast" or "exact".
-func Precision(name string) (kernel.Precision, error) { panic("sketch") }
+func Precision(name string) (kernel.Precision, error) {
+	switch name {
+	case "fast":
+		return kernel.Fast, nil
+	case "exact":
+		return kernel.Exact, nil
+	}
+	return 0, fault.New(fault.Invalid, "precision is %q; choose fast or exact", name).WithParam("precision")
+}
 
 // Result is what a finished run leaves behind.
 type Result struct {
@@ -75,21 +95,134 @@ type Result struct {
 	PeakBytes     int64    `json:"peak_memory_bytes"`
 }
 
+// Shelf is what a Tuner asks of the catalog. *catalog.Catalog is one.
+type Shelf interface {
+	Entries() ([]catalog.Entry, error)
+	Model(name string) (*model.Model, error)
+	Dataset(ctx context.Context, id string) (catalog.Dataset, error)
+	Conversations(ctx context.Context, id string) ([]chat.Conversation, error)
+	Taken(name string) bool
+	Publish(a *lora.Adapter, m *model.Model, job string) (dir string, err error)
+}
+
+var _ Shelf = (*catalog.Catalog)(nil)
+
 // Tuner runs specs.
 type Tuner struct {
-	Catalog     *catalog.Catalog
+	Catalog     Shelf
 	Gang        *kernel.Gang
 	MemoryLimit int64 // bytes; a run estimated above it is refused; 0: what the machine has
 }
 
-// Check finds everything that can be known to be wrong before the run: unknown
-// model or dataset, unknown targets, a name that is taken, no token to learn,
-// more memory than there is. It fills in Name when empty.
-func (t *Tuner) Check(ctx context.Context, s Spec) (Spec, error) { panic("sketch") }
-
 // Run opens, lays out, trains, saves and publishes. dir holds the run's
-// checkpoints; a run cut off anywhere goes on from there. When ctx ends, it saves
-// a checkpoint and returns ctx's error.
+// checkpoints; a run cut off anywhere goes on from there, and one that was cut
+// off after it had published finds its own adapter and returns what it would
+// have returned. When ctx ends, it saves a checkpoint and returns ctx's error.
 func (t *Tuner) Run(ctx context.Context, s Spec, dir, job string, observe func(train.Event)) (Result, error) {
-	panic("sketch")
+	if err := t.free(s.Name, job); err != nil {
+		return Result{}, err
+	}
+	m, err := t.Catalog.Model(s.Model)
+	if err != nil {
+		return Result{}, err
+	}
+	learn, held, err := t.lay(ctx, s, m)
+	if err != nil {
+		return Result{}, err
+	}
+	policy, err := t.policy(s, m, longest(learn, held))
+	if err != nil {
+		return Result{}, err
+	}
+	a, err := lora.New(m, s.LoRA.Rank, s.LoRA.Alpha, s.LoRA.Targets, uint64(s.Seed))
+	if err != nil {
+		return Result{}, err
+	}
+	a.Name, a.Base, a.Dropout = s.Name, m.Name, s.LoRA.Dropout
+	g, err := graph.Build(m, a, t.Gang, policy)
+	if err != nil {
+		return Result{}, fmt.Errorf("fine-tune %s: %w", m.Name, err)
+	}
+	defer g.Close()
+	o := s.options(m)
+	done, err := train.Run(ctx, g, learn.Sequences, held.Sequences, o, dir, observe)
+	if err != nil {
+		return Result{}, err
+	}
+	return t.publish(a, m, job, Result{
+		Adapter: s.Name, Steps: done.Steps, BestStep: done.BestStep, TrainLoss: done.TrainLoss,
+		EvalLoss: done.EvalLoss, FirstEval: done.FirstEval, EarlyStopped: done.Stopped,
+		TrainedTokens: trained(o.Plan, learn.Sequences, done.Steps),
+		Truncated:     len(learn.Truncated) + len(held.Truncated), LeftOut: len(learn.Empty) + len(held.Empty),
+	})
+}
+
+// publish stores the adapter and completes the result.
+func (t *Tuner) publish(a *lora.Adapter, m *model.Model, job string, r Result) (Result, error) {
+	folder, err := t.Catalog.Publish(a, m, job)
+	if err != nil {
+		return Result{}, err
+	}
+	r.Folder, r.PeakBytes = folder, peakBytes()
+	if r.SHA256, err = hashFile(filepath.Join(folder, "adapter_model.safetensors")); err != nil {
+		return Result{}, fmt.Errorf("read the published adapter: %w", err)
+	}
+	return r, nil
+}
+
+// lay deals the dataset into a part to learn and a held-out part, laid out for m.
+func (t *Tuner) lay(ctx context.Context, s Spec, m *model.Model) (learn, held *data.Laid, err error) {
+	all, err := t.Catalog.Conversations(ctx, s.Dataset)
+	if err != nil {
+		return nil, nil, err
+	}
+	inTrain, inTest := data.Split(all, s.TestSplit, uint64(s.Seed))
+	if learn, err = data.Lay(m, all, inTrain, s.maxLength(m)); err != nil {
+		return nil, nil, err
+	}
+	if held, err = data.Lay(m, all, inTest, s.maxLength(m)); err != nil {
+		return nil, nil, err
+	}
+	if learn.Learned == 0 {
+		return nil, nil, nothing(s, m)
+	}
+	return learn, held, nil
+}
+
+// options are those of the loop.
+func (s Spec) options(m *model.Model) train.Options {
+	return train.Options{
+		Plan: data.Plan{
+			BatchSize: s.BatchSize, Accumulate: s.GradientAccumulation, Epochs: s.Epochs,
+			MaxTokens: maxTokens(m), Seed: uint64(s.Seed),
+		},
+		LearningRate: s.LearningRate, Schedule: s.Schedule, WarmupRatio: s.WarmupRatio,
+		WeightDecay: s.WeightDecay, ClipNorm: s.MaxGradNorm, EvalEvery: s.EvalEvery,
+		SaveEvery: s.SaveEvery, Patience: s.EarlyStopPatience, Seed: uint64(s.Seed),
+	}
+}
+
+// maxLength is that of the spec, or what the model can see if that is less.
+func (s Spec) maxLength(m *model.Model) int { return min(s.MaxLength, m.Dims.Context) }
+
+// trained counts the tokens with a loss in the steps that were made.
+func trained(p data.Plan, seqs []chat.Sequence, steps int) int {
+	n := 0
+	for i := range steps {
+		n += p.Step(seqs, i).Counted
+	}
+	return n
+}
+
+func hashFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }

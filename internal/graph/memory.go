@@ -209,8 +209,9 @@ func vector(x []float32) *tensor.Dense {
 func floats(v G.Value) []float32 { return v.Data().([]float32) }
 
 // Estimate predicts the memory in bytes that training m takes beyond the model
-// itself, for batches of at most tokens: the graph's buffers, and the
-// gradients, moments and best values of the adapter.
+// itself, for batches of at most tokens: the graph's buffers, and the values,
+// gradients, moments and best values of the adapter. Of a it reads only rank and
+// slots.
 func Estimate(m *model.Model, a *lora.Adapter, tokens int, o Options) int64 {
 	w := widthsOf(m, a)
 	acts := 1
@@ -220,7 +221,7 @@ func Estimate(m *model.Model, a *lora.Adapter, tokens int, o Options) int64 {
 	perToken := acts*w.kept() + w.passing() + (m.Dims.Layers+3)*w.hidden
 	head := min(headRows, tokens) * (m.Dims.Vocab + 3*w.hidden)
 	// values, gradients, two moments, the best values
-	adapter := 5 * a.Params()
+	adapter := 5 * parameters(m, a)
 	// the kernels' own copies of activations: int8 and bfloat16 of the widest
 	operands := 2 * tokens * w.widest
 	const runtime = 32 << 20
@@ -229,4 +230,16 @@ func Estimate(m *model.Model, a *lora.Adapter, tokens int, o Options) int64 {
 
 func headsOf(d model.Dims) kernel.Heads {
 	return kernel.Heads{Query: d.Heads, KV: d.KVHeads, Dim: d.HeadDim, Scale: 1 / sqrt(float32(d.HeadDim))}
+}
+
+// parameters is how many numbers an adapter of a's rank and slots has.
+func parameters(m *model.Model, a *lora.Adapter) int {
+	n := 0
+	for i := range m.Layers {
+		for _, slot := range a.Slots {
+			w := m.Layers[i].Slot(slot).Weight
+			n += a.Rank * (w.Rows + w.Cols)
+		}
+	}
+	return n
 }
