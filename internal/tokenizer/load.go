@@ -172,8 +172,9 @@ func (t *Tokenizer) index() {
 			t.special.add(name, id)
 		case control:
 			t.control[name] = id
-			t.special.add(name, id)
+			fallthrough
 		case unknown:
+			t.markers.add(name, id)
 			t.special.add(name, id)
 		}
 	}

@@ -27,7 +27,8 @@ type Tokenizer struct {
 	control map[string]int32 // control tokens by name
 
 	always  trie // user-defined tokens: cut out of any text
-	special trie // user-defined, control and unknown tokens: cut out of a template's text
+	markers trie // control and unknown tokens
+	special trie // both: cut out of a template's text
 
 	words encoder // for the text between
 	space bool    // SentencePiece: a space is put before text that begins a prompt or follows a special token
@@ -94,11 +95,11 @@ func (t *Tokenizer) plain(dst []int32, text string, first bool) []int32 {
 	return t.words.encode(dst, text)
 }
 
-// Specials returns the first special token spelled out in text, as EncodeSpecial
-// would find it, and where it lies; n is 0 when there is none.
-func (t *Tokenizer) Specials(text string) (id int32, at, n int) {
+// Marker finds the first control token that text, which is the template's own,
+// names: its id, where it begins and its length, 0 when there is none.
+func (t *Tokenizer) Marker(text string) (id int32, at, n int) {
 	for at = range len(text) {
-		if id, n = t.special.longest(text[at:]); n > 0 {
+		if id, n = t.markers.longest(text[at:]); n > 0 {
 			return id, at, n
 		}
 	}
