@@ -2,6 +2,11 @@
 // block, and where its weights lie. It computes nothing. Package forward runs
 // a model for inference and package graph for training, both from the same
 // Spec, so an architecture is written down once.
+//
+// Opening a model reads everything once and checks it: the dimensions, the shape
+// of every tensor, that every number is finite. What is open is immutable. Norms
+// and biases are copies; the matrices are what kernel.Gang.Pack made of them, and
+// the file stays mapped until Close for what Pack left there.
 package model
 
 import (
@@ -9,44 +14,6 @@ import (
 	"afina/internal/gguf"
 	"afina/internal/kernel"
 	"afina/internal/tokenizer"
-)
-
-// Spec is an architecture: what sets llama apart from phi2.
-type Spec struct {
-	Name       string // "llama", "phi2"
-	Norm       Norm
-	Parallel   bool // attention and MLP read the same normed input and are added together
-	Halves     bool // rotary pairs are (i, i+d/2), not (2i, 2i+1)
-	Activation Activation
-	// Slots are the linear layers that an adapter may change, by GGUF name, in
-	// the order of computation: "attn_q", …, "ffn_down".
-	Slots []Slot
-}
-
-// Slot names a linear layer of a block in the vocabularies of GGUF and PEFT.
-type Slot struct {
-	GGUF    string // "attn_q"
-	PEFT    string // "self_attn.q_proj"
-	Short   string // "q": accepted in requests besides the last part of PEFT
-	Permute bool   // rows are reordered between the two (llama's q and k)
-}
-
-// Norm is a kind of normalisation.
-type Norm uint8
-
-// The norms.
-const (
-	RMSNorm Norm = iota
-	LayerNorm
-)
-
-// Activation is the non-linearity of the MLP.
-type Activation uint8
-
-// The activations.
-const (
-	SwiGLU Activation = iota // gated: silu(gate)·up
-	GELU                     // plain: gelu(up), tanh form
 )
 
 // Dims are the sizes of one model.
@@ -65,11 +32,17 @@ type Model struct {
 	Dims     Dims
 	Tokens   *tokenizer.Tokenizer
 	Template *chat.Template
+	// Metadata is the file's, for who writes where the model came from.
+	Metadata gguf.Metadata
 
 	Embed      *kernel.Matrix // (Vocab, Hidden)
 	Layers     []Layer
 	OutputNorm Scale
 	Output     Linear // Weight is Embed, when tied
+
+	// FusedQKV says that the file holds q, k and v in one matrix, attn_qkv. Here
+	// they are apart; an adapter written for llama.cpp names the file's tensors.
+	FusedQKV bool
 
 	file *gguf.File
 }
@@ -95,14 +68,65 @@ type Linear struct {
 func (l Linear) Present() bool { return l.Weight != nil }
 
 // Slot returns the linear layer of that GGUF name ("attn_q"), nil when absent.
-func (l *Layer) Slot(name string) *Linear { panic("sketch") }
+func (l *Layer) Slot(name string) *Linear {
+	linear := l.field(name)
+	if linear == nil || !linear.Present() {
+		return nil
+	}
+	return linear
+}
 
-// Open reads the model at path, checks that every weight has the shape its
-// Dims ask for and is finite, and packs it with g. A fused attn_qkv is split.
-func Open(path string, g *kernel.Gang) (*Model, error) { panic("sketch") }
+// field is where the linear layer of that GGUF name lies, present or not.
+func (l *Layer) field(name string) *Linear {
+	switch name {
+	case "attn_q":
+		return &l.Q
+	case "attn_k":
+		return &l.K
+	case "attn_v":
+		return &l.V
+	case "attn_output":
+		return &l.O
+	case "ffn_gate":
+		return &l.Gate
+	case "ffn_up":
+		return &l.Up
+	case "ffn_down":
+		return &l.Down
+	}
+	return nil
+}
 
 // Bytes is the memory the packed weights take.
-func (m *Model) Bytes() int64 { panic("sketch") }
+func (m *Model) Bytes() int64 {
+	var sum int64
+	seen := map[*kernel.Matrix]bool{nil: true} // a tied output counts once
+	add := func(l Linear) {
+		if !seen[l.Weight] {
+			seen[l.Weight] = true
+			sum += l.Weight.Bytes()
+		}
+		sum += 4 * int64(len(l.Bias))
+	}
+	scale := func(s Scale) { sum += 4 * int64(len(s.Weight)+len(s.Bias)) }
+	add(Linear{Weight: m.Embed})
+	for i := range m.Layers {
+		l := &m.Layers[i]
+		scale(l.AttnNorm)
+		scale(l.FFNNorm)
+		for _, s := range m.Spec.Slots {
+			add(*l.field(s.GGUF))
+		}
+	}
+	scale(m.OutputNorm)
+	add(m.Output)
+	return sum
+}
 
 // Close unmaps the file; nothing may use the model afterwards.
-func (m *Model) Close() error { panic("sketch") }
+func (m *Model) Close() error {
+	if m.file == nil {
+		return nil
+	}
+	return m.file.Close()
+}
