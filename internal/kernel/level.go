@@ -1,0 +1,17 @@
+package kernel
+
+// Level is the instruction set in use.
+type Level string
+
+// The levels, lowest first.
+const (
+	Generic Level = "generic"
+	AVX2    Level = "avx2"   // with FMA and F16C
+	AVX512  Level = "avx512" // F, BW, DQ, VL, VNNI and BF16
+)
+
+// Detect returns the highest level of this CPU that this build has.
+func Detect() Level {
+	levels := available()
+	return levels[len(levels)-1]
+}

@@ -1,0 +1,21 @@
+//go:build amd64 && !purego
+
+package kernel
+
+import "golang.org/x/sys/cpu"
+
+// available returns the levels of this CPU, lowest first.
+func available() []Level {
+	levels := []Level{Generic}
+	x := &cpu.X86
+	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VNNI && x.HasAVX512BF16 {
+		levels = append(levels, AVX512)
+	}
+	return levels
+}
+
+// productsOf returns the loops of one available level.
+func productsOf(level Level) *products {
+	p := genericProducts()
+	return p
+}

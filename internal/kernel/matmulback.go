@@ -1,0 +1,148 @@
+package kernel
+
+import (
+	"fmt"
+)
+
+// MatMulBack adds dy·w to dx, the backward product of MatMul.
+//
+//	dy is (n, w.Rows)
+//	dx is (n, w.Cols)
+func (g *Gang) MatMulBack(dx, dy []float32, n int, w *Matrix, p Precision) {
+	if n < 0 || len(dy) < n*w.Rows || len(dx) < n*w.Cols {
+		panic(fmt.Sprintf("kernel: %d numbers as (%d, %d) times (%d, %d) into %d",
+			len(dy), n, w.Rows, w.Rows, w.Cols, len(dx)))
+	}
+	switch {
+	case n == 0:
+	case p == Exact:
+		g.backExact(dx, dy, n, w)
+	case g.kit.pairs:
+		g.backPairs(dx, dy, n, w)
+	default:
+		g.backFloats(dx, dy, n, w)
+	}
+}
+
+const (
+	backRows  = 256  // rows of dx per chunk: each chunk unpacks its weights anew
+	backDepth = 1024 // rows of w unpacked at a time: 64 KiB of pairs
+	backSweep = 4096 // rows of w per round of chunks, which keeps chunks short
+)
+
+// backPairs multiplies in bfloat16. Every chunk turns one block of 32 columns of
+// w, some rows at a time, into a panel whose pairs run along the rows.
+func (g *Gang) backPairs(dx, dy []float32, n int, w *Matrix) {
+	stride := padded((w.Rows + block - 1) / block * block / 2)
+	own := g.borrow()
+	defer g.giveBack(own)
+	rounded := own.uint32s(n * stride)
+	g.roundRows(rounded, stride, dy, n, w.Rows)
+	for sweep := 0; sweep < w.Rows; sweep += backSweep {
+		end := min(sweep+backSweep, w.Rows)
+		g.run(newGrid(w.blocks, 1, n, backRows), func(b, _, i0, i1 int) {
+			s := g.borrow()
+			defer g.giveBack(s)
+			panel := s.uint32s(backDepth / 2 * wide)
+			for r := sweep; r < end; r += backDepth {
+				pairs := g.expand(panel, w, b, r, min(r+backDepth, end))
+				g.pairRows(pairs, rounded[r/2:], stride, &panel[0], dx[b*block:], w.Cols, i0, i1, w.Cols-b*block, 1)
+			}
+		})
+	}
+}
+
+// expand writes rows from … to-1 of column block b of w to panel (pairs, 32),
+// in bfloat16 pairs along the rows, and returns how many pairs there are.
+func (g *Gang) expand(panel []uint32, w *Matrix, b, from, to int) (pairs int) {
+	if w.form == pairForm {
+		p, np, depth := from/wide, (to-from+wide-1)/wide, w.blocks*block/2
+		g.kit.expandPairs(np, &w.pairs[(p*depth+b*block/2)*wide], depth*wide, &panel[0])
+		return np * wide / 2
+	}
+	p, np := from/narrow, (to-from+narrow-1)/narrow
+	q, d := w.offsets(p, b)
+	f := g.kit.expand4
+	if w.form.bits() == 8 {
+		f = g.kit.expand8
+	}
+	f(np, &w.qs[q], w.blocks*blockBytes(w.form.bits()), &w.ds[d], w.minima(d), w.blocks*narrow, &panel[0])
+	return np * narrow / 2
+}
+
+// backFloats is backPairs in float32, for levels that do not multiply bfloat16.
+func (g *Gang) backFloats(dx, dy []float32, n int, w *Matrix) {
+	g.run(newGrid(w.blocks, 1, n, backRows), func(b, _, i0, i1 int) {
+		s := g.borrow()
+		defer g.giveBack(s)
+		panel := s.float32s(backDepth * wide)
+		for r := 0; r < w.Rows; r += backDepth {
+			end := min(r+backDepth, w.Rows)
+			w.expandFloats(panel, b, r, end)
+			g.floatPanel(s, end-r, 1, dy[r:], w.Rows, 1, panel, wide, wide, dx[b*block:], w.Cols, i0, i1, w.Cols-b*block, 1)
+		}
+	})
+}
+
+// expandFloats writes rows from … to-1 of column block b of w to panel
+// (to-from, 32), with the rows of the last panel that stand over the edge.
+func (w *Matrix) expandFloats(panel []float32, b, from, to int) {
+	if w.form == pairForm {
+		depth := w.blocks * block / 2
+		for r := from; r < to; r++ {
+			for i := range block / 2 {
+				v := w.pairs[(r/wide*depth+b*block/2+i)*wide+r%wide]
+				panel[(r-from)*wide+2*i], panel[(r-from)*wide+2*i+1] = unpair(v)
+			}
+		}
+		return
+	}
+	unpack, zero := unpack4, float32(zero4)
+	if w.form.bits() == 8 {
+		unpack, zero = unpack8, zero8
+	}
+	for p := from / narrow; p*narrow < to; p++ {
+		q, d := w.offsets(p, b)
+		expandBlock(panel[(p*narrow-from)*wide:], w.form.bits(), zero, unpack, &w.qs[q], &w.ds[d], w.minima(d))
+	}
+}
+
+// matMulExact multiplies float32 activations by the numbers of the file. Each
+// chunk reads 32 rows of w.
+func (g *Gang) matMulExact(dst []float32, x *Operand, w *Matrix) {
+	g.run(newGrid((w.Rows+wide-1)/wide, 1, x.n, 480), func(p, _, i0, i1 int) {
+		s := g.borrow()
+		defer g.giveBack(s)
+		rows := min(wide, w.Rows-p*wide)
+		buffer := s.float32s(2 * wide * w.Cols)
+		panel, values := buffer[:wide*w.Cols], buffer[wide*w.Cols:]
+		for j := range rows {
+			w.source.Dequantize(values[j*w.Cols:][:w.Cols], p*wide+j)
+		}
+		g.kit.transpose(rows, w.Cols, values, w.Cols, panel, wide)
+		g.floatPanel(s, w.Cols, 1, x.x, x.cols, 1, panel, wide, wide, dst[p*wide:], w.Rows, i0, i1, rows, 0)
+	})
+}
+
+// backExact is matMulExact backwards: groups of rows of w are unpacked together
+// and multiplied in blocks of columns.
+func (g *Gang) backExact(dx, dy []float32, n int, w *Matrix) {
+	stride := padded((w.Cols + wide - 1) / wide * wide)
+	group := max(32, min(floatDepth, (2<<20)/(4*stride)))
+	own := g.borrow()
+	defer g.giveBack(own)
+	rows := own.float32s(group * stride)
+	for r := 0; r < w.Rows; r += group {
+		k := min(group, w.Rows-r)
+		g.pool.Run((k+7)/8, func(chunk int) {
+			for i := chunk * 8; i < min(k, chunk*8+8); i++ {
+				w.source.Dequantize(rows[i*stride:][:w.Cols], r+i)
+			}
+		})
+		g.run(newGrid((w.Cols+wide-1)/wide, 1, n, 480), func(p, _, i0, i1 int) {
+			s := g.borrow()
+			defer g.giveBack(s)
+			g.floatPanel(s, k, 1, dy[r:], w.Rows, 1, rows[p*wide:], stride, wide, dx[p*wide:], w.Cols, i0, i1, w.Cols-p*wide, 1)
+		})
+	}
+}

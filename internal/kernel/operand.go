@@ -1,0 +1,99 @@
+package kernel
+
+import (
+	"fmt"
+	"sync"
+)
+
+// Operand is a block of activations made ready once for products with several
+// matrices (q, k and v read the same one). Its zero value is ready; it keeps
+// its buffers.
+type Operand struct {
+	x         []float32
+	n, cols   int
+	precision Precision
+
+	lock           sync.Mutex // guards what follows: made when the first product asks
+	hasInts        bool
+	ints           []int8 // tiles, see zeroTile
+	scales, sums   []float32
+	inits4, inits8 []int32
+
+	hasPairs bool
+	pairs    []uint32 // (n, pairStride)
+	stride   int
+}
+
+// Prepare sets op to the n rows of x (n, cols). x is kept by reference and must
+// not change while op is in use.
+func (g *Gang) Prepare(op *Operand, x []float32, n, cols int, p Precision) {
+	if n < 0 || cols <= 0 || len(x) < n*cols {
+		panic(fmt.Sprintf("kernel: operand of %d numbers is not (%d, %d)", len(x), n, cols))
+	}
+	op.x, op.n, op.cols, op.precision = x[:n*cols], n, cols, p
+	op.hasInts, op.hasPairs = false, false
+}
+
+// rowsPerChunk is how many rows are made ready at a time; a multiple of 12, so
+// that chunks end where tiles do.
+const rowsPerChunk = 24
+
+// quantised makes the int8 form of op: per block of 32 of each row a scale, so
+// that a row's numbers do not depend on its neighbours.
+func (g *Gang) quantised(op *Operand) {
+	op.lock.Lock()
+	defer op.lock.Unlock()
+	if op.hasInts {
+		return
+	}
+	blocks := op.cols / block
+	op.ints = grow(op.ints, op.n*op.cols)
+	op.scales, op.sums = grow(op.scales, op.n*blocks), grow(op.sums, op.n*blocks)
+	op.inits4, op.inits8 = grow(op.inits4, op.n*blocks), grow(op.inits8, op.n*blocks)
+	g.pool.Run((op.n+rowsPerChunk-1)/rowsPerChunk, func(chunk int) {
+		from, to := chunk*rowsPerChunk, min(op.n, (chunk+1)*rowsPerChunk)
+		for i := from; i < to; {
+			h := tileHeight(op.n - i)
+			for r := range h {
+				at := i*blocks + r
+				g.kit.quantise(blocks, h, &op.x[(i+r)*op.cols], &op.ints[i*op.cols+4*r],
+					&op.scales[at], &op.inits4[at], &op.inits8[at], &op.sums[at])
+			}
+			i += h
+		}
+	})
+	op.hasInts = true
+}
+
+// rounded makes the bfloat16 form of op.
+func (g *Gang) rounded(op *Operand) {
+	op.lock.Lock()
+	defer op.lock.Unlock()
+	if op.hasPairs {
+		return
+	}
+	op.stride = padded((op.cols + block - 1) / block * block / 2)
+	op.pairs = grow(op.pairs, op.n*op.stride)
+	g.roundRows(op.pairs, op.stride, op.x, op.n, op.cols)
+	op.hasPairs = true
+}
+
+// roundRows writes x (n, cols) as pairs of bfloat16 along the rows, stride
+// pairs apart, with zeros up to the next multiple of 32 columns.
+func (g *Gang) roundRows(dst []uint32, stride int, x []float32, n, cols int) {
+	whole, rest := cols/block, cols%block
+	g.pool.Run((n+rowsPerChunk-1)/rowsPerChunk, func(chunk int) {
+		for i := chunk * rowsPerChunk; i < min(n, (chunk+1)*rowsPerChunk); i++ {
+			if whole > 0 {
+				g.kit.round(whole, &x[i*cols], &dst[i*stride])
+			}
+			if rest > 0 {
+				s := g.borrow()
+				clear(s.tile[:block])
+				copy(s.tile[:], x[i*cols+whole*block:][:rest])
+				g.kit.round(1, &s.tile[0], &dst[i*stride+whole*block/2])
+				g.giveBack(s)
+			}
+		}
+	})
+}

@@ -1,0 +1,100 @@
+package kernel
+
+// The shapes of tiles. A tile is up to maxHeight rows of activations times one
+// panel of weights.
+const (
+	narrow    = 16 // columns of a panel of quantised weights
+	wide      = 32 // columns of a panel of floats
+	block     = 32 // numbers along k that share a scale
+	maxHeight = 16
+)
+
+// A zeroTile computes c = x·Wᵀ for a tile of int8 activations and np panels of
+// quantised weights that follow each other, each nblk blocks long. Weights are
+// unsigned and stand for (u-zero)·d.
+//
+//	qs (np, nblk) blocks, see Matrix; ds (np, nblk, 16) float16
+//	a  (nblk, 8, height, 4) int8; s (nblk, height), the scales of a
+//	init (nblk, height) = -zero · sum of a over the block
+//	c  (height, np*16), rows ldc numbers apart
+type zeroTile func(np, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// A minTile is a zeroTile for weights that stand for u·d + m.
+//
+//	ms  (np, nblk, 16) float16
+//	sum (nblk, height) = s · sum of a over the block
+type minTile func(np, nblk int, qs *byte, ds, ms *uint16, a *int8, s, sum *float32, c *float32, ldc int)
+
+// A floatTile computes c = alpha·a·b, or adds it to c when add is 1, for one
+// tile after another downwards. Element (i, l) of a is at a[i*rs+l*ks].
+//
+//	b (k, width), rows ldb numbers apart
+//	c (tiles*height, width), rows ldc numbers apart
+type floatTile func(tiles, k int, a *float32, rs, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// A pairTile is a floatTile 32 wide over pairs of bfloat16 along k: k2 pairs,
+// a (tiles*height, k2) with rows rs pairs apart, b (k2, 32) without gaps.
+type pairTile func(tiles, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int)
+
+// products are the loops inside the matrix products at one level. The generic
+// set is the definition; every other set is compared to it by table and by fuzz.
+// The arrays are indexed by the height of the tile.
+type products struct {
+	zero4, zero8 [maxHeight + 1]zeroTile
+	min4, min8   [maxHeight + 1]minTile
+	float16      [maxHeight + 1]floatTile // 16 columns
+	float32      [maxHeight + 1]floatTile // 32 columns
+	pair         [maxHeight + 1]pairTile
+
+	// pairs reports whether the level multiplies bfloat16; without, Fast products
+	// that would are float32.
+	pairs bool
+
+	// quantise makes one row of a tile from nblk blocks of x: int8 numbers with
+	// a scale per block, what zeroTile and minTile need, and the distances
+	// between its places given by the height of the tile.
+	quantise func(nblk, height int, x *float32, a *int8, s *float32, init4, init8 *int32, sum *float32)
+
+	// round makes pairs of bfloat16 of 32n numbers.
+	round func(n int, x *float32, dst *uint32)
+
+	// expand4 and expand8 turn one block of 32 columns of np panels, step bytes
+	// and numbers apart, into pairs of bfloat16 along the rows: dst is (8np, 32).
+	// ms is nil for weights with a zero.
+	expand4, expand8 func(np int, qs *byte, qstep int, ds, ms *uint16, dstep int, dst *uint32)
+
+	// expandPairs does the same from a bfloat16 panel of 32 rows: src is
+	// (16, 32) pairs along the columns, dst (16, 32) pairs along the rows.
+	expandPairs func(np int, src *uint32, step int, dst *uint32)
+
+	// transpose copies b (w, k), rows ldb apart, to dst (k, w), rows width apart,
+	// for width 16 or 32; missing columns become zeros.
+	transpose func(w, k int, b []float32, ldb int, dst []float32, width int)
+}
+
+func genericProducts() *products {
+	p := &products{
+		quantise:    quantiseGeneric,
+		round:       roundGeneric,
+		expand4:     expand4Generic,
+		expand8:     expand8Generic,
+		expandPairs: expandPairsGeneric,
+		transpose:   transposeGeneric,
+	}
+	for h := 1; h <= maxHeight; h++ {
+		p.zero4[h], p.zero8[h] = zeroTileGeneric(h, unpack4), zeroTileGeneric(h, unpack8)
+		p.min4[h], p.min8[h] = minTileGeneric(h, unpack4), minTileGeneric(h, unpack8)
+		p.float16[h], p.float32[h] = floatTileGeneric(h, narrow), floatTileGeneric(h, wide)
+		p.pair[h] = pairTileGeneric(h)
+	}
+	return p
+}
+
+// tileHeight is the height of the next tile when rest rows are left. Every row
+// is computed in the same order in a tile of any height, so that a row has the
+// same result alone and in a batch.
+func tileHeight(rest int) int {
+	return heights[min(rest, 12)]
+}
+
+var heights = [13]int{0, 1, 2, 3, 4, 3, 6, 4, 8, 6, 6, 8, 12}
