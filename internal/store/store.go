@@ -180,5 +180,5 @@ func IsStorage(err error) bool {
 			return true
 		}
 	}
-	return fault.KindOf(err) == fault.NoSpace && !errors.Is(err, syscall.ENOMEM)
+	return false
 }

@@ -426,7 +426,8 @@ func TestIsStorage(t *testing.T) {
 	}{
 		{"no space", fmt.Errorf("save: %w", &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}), true},
 		{"read only", syscall.EROFS, true},
-		{"fault", fault.New(fault.NoSpace, "full"), true},
+		{"fault of a full disk", fault.New(fault.NoSpace, "full: %w", syscall.ENOSPC), true},
+		{"fault of too little memory", fault.New(fault.NoSpace, "memory"), false},
 		{"other fault", fault.New(fault.Invalid, "no"), false},
 		{"other", io.EOF, false},
 		{"nothing", nil, false},
