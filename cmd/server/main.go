@@ -87,7 +87,11 @@ func run(ctx context.Context, args []string) error {
 	parser, err := kong.New(&cli,
 		kong.Name("afina"),
 		kong.Description("Fine-tunes small language models on your own conversations and serves them, on an ordinary CPU."),
-		kong.Vars{"version": version, "listen": d.Listen, "data": d.Data, "models": d.Models, "known": hub.Known()[0].Name},
+		kong.Vars{
+			"version": version, "listen": d.Listen, "data": d.Data, "models": d.Models, "known": hub.Known()[0].Name,
+			"split": fmt.Sprint(d.Train.TestSplit), "seed": fmt.Sprint(d.Train.Seed),
+			"temperature": fmt.Sprint(d.Serve.Temperature), "max_tokens": fmt.Sprint(d.Serve.MaxTokens),
+		},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
