@@ -10,9 +10,10 @@
 // are copies; only tensor data is read from the mapping, so it is the one thing
 // that dies with Close. A file that is replaced (written beside and renamed)
 // stays whole for who has it open. One that is cut short in place is not: to
-// touch the lost pages kills the process (SIGBUS). Open guards its own reading
-// and Unchanged finds out at the end of the caller's; whoever goes on reading
-// tensors from the mapping afterwards relies on nobody truncating model files.
+// touch the lost pages kills the process (SIGBUS). Open guards its own reading,
+// Unchanged finds out at the end of the caller's, and what must be read for as
+// long as the file is open is kept as a copy by Keep. Who reads tensors from the
+// mapping beyond that relies on nobody truncating the file.
 package gguf
 
 import (
@@ -38,6 +39,7 @@ type File struct {
 
 	file     *os.File // nil when decoded from memory
 	mapping  []byte
+	kept     [][]byte
 	size     int64
 	modified time.Time
 }
@@ -149,6 +151,23 @@ func (f *File) Size() int64 { return f.size }
 // one row.
 func (f *File) Tensor(name string) (quant.Matrix, bool) { m, ok := f.tensors[name]; return m, ok }
 
+// Keep is Tensor as a copy, outside the Go heap, that outlasts a truncation of
+// the file. It lives until Close.
+func (f *File) Keep(name string) (quant.Matrix, error) {
+	m, ok := f.tensors[name]
+	if !ok {
+		return quant.Matrix{}, fault.New(fault.Unprocessable, "tensor %s is missing", name)
+	}
+	b, err := allocate(len(m.Data))
+	if err != nil {
+		return quant.Matrix{}, fault.New(fault.NoSpace, "no memory for tensor %s: %w", name, err)
+	}
+	copy(b, m.Data)
+	f.kept = append(f.kept, b)
+	m.Data = b
+	return m, nil
+}
+
 // Release tells the kernel that the mapped pages may be dropped; they are read
 // again from disk when touched.
 func (f *File) Release() error {
@@ -158,13 +177,16 @@ func (f *File) Release() error {
 	return release(f.mapping)
 }
 
-// Close unmaps the file.
+// Close unmaps the file and frees what was kept of it.
 func (f *File) Close() error {
-	if f.file == nil {
-		return nil
+	var errs []error
+	for _, b := range f.kept {
+		errs = append(errs, unmap(b))
 	}
-	f.tensors, f.Names = nil, nil
-	err := errors.Join(unmap(f.mapping), f.file.Close())
-	f.file, f.mapping = nil, nil
-	return err
+	f.tensors, f.Names, f.kept = nil, nil, nil
+	if f.file != nil {
+		errs = append(errs, unmap(f.mapping), f.file.Close())
+		f.file, f.mapping = nil, nil
+	}
+	return errors.Join(errs...)
 }

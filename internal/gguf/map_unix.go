@@ -18,3 +18,8 @@ func mapFile(f *os.File, size int64) ([]byte, error) {
 func unmap(b []byte) error { return unix.Munmap(b) }
 
 func release(b []byte) error { return unix.Madvise(b, unix.MADV_DONTNEED) }
+
+// allocate returns zeroed memory that unmap gives back.
+func allocate(size int) ([]byte, error) {
+	return unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+}

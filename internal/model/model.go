@@ -4,9 +4,11 @@
 // Spec, so an architecture is written down once.
 //
 // Opening a model reads everything once and checks it: the dimensions, the shape
-// of every tensor, that every number is finite. What is open is immutable. Norms
-// and biases are copies; the matrices are what kernel.Gang.Pack made of them, and
-// the file stays mapped until Close for what Pack left there.
+// of every tensor, that every number is finite. What is open is immutable.
+//
+// The file stays mapped until Close, and must not be cut short in the meantime
+// (replacing it is harmless). Norms, biases and the embedding are copies and the
+// matrices are packed, so that only products in kernel.Exact read the mapping.
 package model
 
 import (

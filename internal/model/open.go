@@ -17,6 +17,9 @@ import (
 	"afina/internal/tokenizer"
 )
 
+// embedding is the tensor that holds one row for each token.
+const embedding = "token_embd.weight"
+
 // Open reads the model at path, checks that every weight has the shape its
 // Dims ask for and is finite, and packs it with g. A fused attn_qkv is split.
 // A file that is no model we can run is a fault.Unprocessable with the code
@@ -80,7 +83,7 @@ func read(file *gguf.File, g *kernel.Gang) (*Model, error) {
 		return nil, err
 	}
 	if m.Tokens.Size != m.Dims.Vocab {
-		return nil, fmt.Errorf("it has %d tokens but token_embd.weight has %d rows", m.Tokens.Size, m.Dims.Vocab)
+		return nil, fmt.Errorf("it has %d tokens but %s has %d rows", m.Tokens.Size, embedding, m.Dims.Vocab)
 	}
 	if m.Template, err = chat.FromGGUF(md, m.Tokens); err != nil {
 		return nil, err
@@ -138,14 +141,14 @@ func (b *binder) fail(format string, args ...any) {
 // bind fills m but for the packed matrices.
 func (b *binder) bind(m *Model) {
 	d := &m.Dims
-	embed, ok := b.file.Tensor("token_embd.weight")
+	embed, ok := b.file.Tensor(embedding)
 	if !ok {
-		b.fail("tensor token_embd.weight is missing")
+		b.fail("tensor %s is missing", embedding)
 		return
 	}
 	d.Vocab = embed.Rows
 	if tokens, ok := m.Metadata.Strings("tokenizer.ggml.tokens"); ok && len(tokens) != d.Vocab {
-		b.fail("it has %d tokens but token_embd.weight has %d rows", len(tokens), d.Vocab)
+		b.fail("it has %d tokens but %s has %d rows", len(tokens), embedding, d.Vocab)
 	}
 	if d.Layers > len(b.file.Names) {
 		b.fail("it has %d tensors for %d layers", len(b.file.Names), d.Layers)
@@ -153,7 +156,7 @@ func (b *binder) bind(m *Model) {
 	if b.err != nil {
 		return
 	}
-	b.matrix(&m.Embed, "token_embd.weight", d.Vocab, d.Hidden)
+	b.matrix(&m.Embed, embedding, d.Vocab, d.Hidden)
 	m.Layers = make([]Layer, d.Layers)
 	for i := range m.Layers {
 		fused := b.layer(&m.Layers[i], *d, fmt.Sprintf("blk.%d.", i))
@@ -311,6 +314,13 @@ func (b *binder) pack(g *kernel.Gang) error {
 		}
 	}
 	for _, p := range b.packs {
+		if p.name == embedding { // whose rows are looked up for as long as the model runs
+			kept, err := b.file.Keep(p.name)
+			if err != nil {
+				return err
+			}
+			p.from = kept
+		}
 		w, err := g.Pack(p.from)
 		if err != nil {
 			return fmt.Errorf("tensor %s: %w", p.name, err)

@@ -186,6 +186,9 @@ func (s Shape) tensors() ([]gguf.Named, error) {
 	return w.tensors, w.err
 }
 
+// Pairs is the metadata that Write stores for s.
+func Pairs(s Shape) []gguf.Pair { return s.defaults().pairs() }
+
 func (s Shape) pairs() []gguf.Pair {
 	tokens, types, merges := vocabulary()
 	u := func(n int) uint32 { return uint32(n) }
