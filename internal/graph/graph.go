@@ -160,10 +160,15 @@ func (g *Graph) Reserve(tokens int) {
 	g.input.reserve(tokens * g.model.Dims.Hidden)
 }
 
+var errClosed = errors.New("the graph is closed")
+
 // Gradients adds scale times the gradient of b's summed loss to the gradients
 // of Params and returns the sum of the loss. seed draws the dropout masks. When
 // it fails, the gradients hold a part of the sum and must be cleared.
 func (g *Graph) Gradients(ctx context.Context, b data.Batch, scale float32, seed uint64) (sum float64, err error) {
+	if g.train == nil {
+		return 0, errClosed
+	}
 	*g.weight = G.F64(scale)
 	g.run.train, g.run.seed = true, seed
 	return g.execute(ctx, g.train, b)
@@ -171,14 +176,14 @@ func (g *Graph) Gradients(ctx context.Context, b data.Batch, scale float32, seed
 
 // Loss returns the summed loss of b without dropout and without gradients.
 func (g *Graph) Loss(ctx context.Context, b data.Batch) (sum float64, err error) {
+	if g.train == nil {
+		return 0, errClosed
+	}
 	g.run.train = false
 	return g.execute(ctx, g.assess, b)
 }
 
 func (g *Graph) execute(ctx context.Context, vm G.VM, b data.Batch) (float64, error) {
-	if g.train == nil {
-		return 0, errors.New("the graph is closed")
-	}
 	if err := g.check(b); err != nil {
 		return 0, err
 	}
@@ -211,6 +216,9 @@ func (g *Graph) check(b data.Batch) error {
 		}
 		if b.First[t] < 0 || int(b.First[t]) > t {
 			return fmt.Errorf("batch: token %d belongs to a sequence that starts at %d", t, b.First[t])
+		}
+		if b.Pos[t] < 0 {
+			return fmt.Errorf("batch: token %d has the position %d", t, b.Pos[t])
 		}
 		if b.Targets[t] >= 0 {
 			counted++
