@@ -16,6 +16,8 @@ func available() []Level {
 
 // productsOf returns the loops of one available level.
 func productsOf(level Level) *products {
-	p := genericProducts()
-	return p
+	if level == AVX512 {
+		return avx512Products()
+	}
+	return genericProducts()
 }

@@ -68,7 +68,7 @@ type products struct {
 	expandPairs func(np int, src *uint32, step int, dst *uint32)
 
 	// transpose copies b (w, k), rows ldb apart, to dst (k, w), rows width apart,
-	// for width 16 or 32; missing columns become zeros.
+	// for width 16 or 32. Columns from w on hold any finite numbers.
 	transpose func(w, k int, b []float32, ldb int, dst []float32, width int)
 }
 

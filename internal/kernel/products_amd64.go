@@ -18,3 +18,284 @@ func peakBF16512(n int)
 //
 //go:noescape
 func peakVNNI512(n int)
+
+// zeroTile4x12 is the zeroTile of height 12 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile4x12(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile4x12 is the minTile of height 12 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile4x12(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile8x12 is the zeroTile of height 12 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile8x12(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile8x12 is the minTile of height 12 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile8x12(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile4x8 is the zeroTile of height 8 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile4x8(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile4x8 is the minTile of height 8 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile4x8(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile8x8 is the zeroTile of height 8 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile8x8(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile8x8 is the minTile of height 8 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile8x8(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile4x6 is the zeroTile of height 6 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile4x6(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile4x6 is the minTile of height 6 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile4x6(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile8x6 is the zeroTile of height 6 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile8x6(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile8x6 is the minTile of height 6 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile8x6(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile4x4 is the zeroTile of height 4 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile4x4(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile4x4 is the minTile of height 4 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile4x4(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile8x4 is the zeroTile of height 4 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile8x4(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile8x4 is the minTile of height 4 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile8x4(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile4x3 is the zeroTile of height 3 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile4x3(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile4x3 is the minTile of height 3 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile4x3(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile8x3 is the zeroTile of height 3 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile8x3(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile8x3 is the minTile of height 3 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile8x3(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile4x2 is the zeroTile of height 2 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile4x2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile4x2 is the minTile of height 2 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile4x2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile8x2 is the zeroTile of height 2 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile8x2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile8x2 is the minTile of height 2 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile8x2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile4x1 is the zeroTile of height 1 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile4x1(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile4x1 is the minTile of height 1 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile4x1(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile8x1 is the zeroTile of height 1 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile8x1(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile8x1 is the minTile of height 1 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile8x1(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// quantiseAVX512 is quantiseGeneric.
+//
+//go:noescape
+func quantiseAVX512(nblk int, height int, x *float32, a *int8, s *float32, init4 *int32, init8 *int32, sum *float32)
+
+// floatTile12x32 is the floatTile of height 12 on 32 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile12x32(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// floatTile12x16 is the floatTile of height 12 on 16 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile12x16(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// pairTile12 is the pairTile of height 12: see pairTileGeneric.
+//
+//go:noescape
+func pairTile12(tiles int, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int)
+
+// floatTile8x32 is the floatTile of height 8 on 32 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile8x32(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// floatTile8x16 is the floatTile of height 8 on 16 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile8x16(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// pairTile8 is the pairTile of height 8: see pairTileGeneric.
+//
+//go:noescape
+func pairTile8(tiles int, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int)
+
+// floatTile6x32 is the floatTile of height 6 on 32 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile6x32(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// floatTile6x16 is the floatTile of height 6 on 16 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile6x16(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// pairTile6 is the pairTile of height 6: see pairTileGeneric.
+//
+//go:noescape
+func pairTile6(tiles int, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int)
+
+// floatTile4x32 is the floatTile of height 4 on 32 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile4x32(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// floatTile4x16 is the floatTile of height 4 on 16 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile4x16(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// pairTile4 is the pairTile of height 4: see pairTileGeneric.
+//
+//go:noescape
+func pairTile4(tiles int, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int)
+
+// floatTile3x32 is the floatTile of height 3 on 32 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile3x32(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// floatTile3x16 is the floatTile of height 3 on 16 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile3x16(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// pairTile3 is the pairTile of height 3: see pairTileGeneric.
+//
+//go:noescape
+func pairTile3(tiles int, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int)
+
+// floatTile2x32 is the floatTile of height 2 on 32 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile2x32(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// floatTile2x16 is the floatTile of height 2 on 16 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile2x16(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// pairTile2 is the pairTile of height 2: see pairTileGeneric.
+//
+//go:noescape
+func pairTile2(tiles int, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int)
+
+// floatTile1x32 is the floatTile of height 1 on 32 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile1x32(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// floatTile1x16 is the floatTile of height 1 on 16 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile1x16(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// pairTile1 is the pairTile of height 1: see pairTileGeneric.
+//
+//go:noescape
+func pairTile1(tiles int, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int)
+
+// floatTile16x16 is the floatTile of height 16 on 16 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile16x16(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// roundAVX512 is roundGeneric.
+//
+//go:noescape
+func roundAVX512(n int, x *float32, dst *uint32)
+
+// expand4AVX512 is expand4Generic.
+//
+//go:noescape
+func expand4AVX512(np int, qs *byte, qstep int, ds *uint16, ms *uint16, dstep int, dst *uint32)
+
+// expand8AVX512 is expand8Generic.
+//
+//go:noescape
+func expand8AVX512(np int, qs *byte, qstep int, ds *uint16, ms *uint16, dstep int, dst *uint32)
+
+// expandPairsAVX512 is expandPairsGeneric.
+//
+//go:noescape
+func expandPairsAVX512(np int, src *uint32, step int, dst *uint32)
+
+// transposeAVX512 copies b (w, 16n), rows ldb apart, to dst (16n, 16), rows width apart.
+// Columns w to 15 repeat column w-1.
+//
+//go:noescape
+func transposeAVX512(w int, n int, b *float32, ldb int, dst *float32, width int)

@@ -171,6 +171,9 @@ func unpair(p uint32) (lo, hi float32) {
 	return math.Float32frombits(p << 16), math.Float32frombits(p &^ 0xffff)
 }
 
+// leastTop is the largest number of a block below which it counts as zero.
+const leastTop = 0x1p-100
+
 func quantiseGeneric(nblk, height int, x *float32, a *int8, s *float32, init4, init8 *int32, sum *float32) {
 	src, dst := unsafe.Slice(x, nblk*block), unsafe.Slice(a, (nblk*8-1)*4*height+4)
 	n := (nblk-1)*height + 1
@@ -181,9 +184,9 @@ func quantiseGeneric(nblk, height int, x *float32, a *int8, s *float32, init4, i
 		for _, v := range src[b*block:][:block] {
 			top = max(top, max(v, -v))
 		}
-		scale, inverse := top*(1.0/127), float32(0)
-		if scale > 0 {
-			inverse = 127 / top
+		scale, inverse := float32(0), float32(0)
+		if !(top < leastTop) { // written so that a NaN makes the scale a NaN
+			scale, inverse = top*(1.0/127), 127/top
 		}
 		var total int32
 		for e, v := range src[b*block:][:block] {

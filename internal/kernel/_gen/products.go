@@ -3,11 +3,33 @@ package main
 import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 )
+
+// heights are the numbers of rows for which there is a tile.
+var heights = []int{12, 8, 6, 4, 3, 2, 1}
 
 // products writes the matrix products.
 func products() {
 	peaks()
+	for _, h := range heights {
+		for _, bits := range []int{4, 8} {
+			intTile(h, bits, false)
+			intTile(h, bits, true)
+		}
+	}
+	quantise()
+	for _, h := range heights {
+		floatTile(h, 2)
+		floatTile(h, 1)
+		pairTile(h)
+	}
+	floatTile(16, 1)
+	round()
+	expand(4)
+	expand(8)
+	expandPairs()
+	transpose()
 }
 
 // peaks writes loops on registers only, 24 independent chains of one
@@ -37,4 +59,23 @@ func peaks() {
 		VZEROUPPER()
 		RET()
 	}
+}
+
+// load reads a parameter into a register of its own.
+func param(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
+
+// slot is the place of a parameter on the stack, used as a variable.
+func slot(name string) Op {
+	b, err := Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return b.Addr
+}
+
+// fill broadcasts a 32-bit constant.
+func fill(value uint32, to reg.VecPhysical) {
+	r := GP32()
+	MOVL(U32(value), r)
+	VPBROADCASTD(r, to)
 }
