@@ -1,0 +1,15 @@
+//go:build amd64 && !purego
+
+package kernel
+
+// Peaks are loops on registers only, for this machine's highest level.
+func Peaks() map[string]Peak {
+	if Detect() != AVX512 {
+		return nil
+	}
+	return map[string]Peak{
+		"FMA":  {peakFMA512, 24 * 2 * 16},
+		"BF16": {peakBF16512, 24 * 4 * 16},
+		"VNNI": {peakVNNI512, 24 * 8 * 16},
+	}
+}
