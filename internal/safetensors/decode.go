@@ -156,7 +156,9 @@ func (p *parser) object(field func(key string) error) error {
 		if seen[key] {
 			return fmt.Errorf("key %q occurs twice", key)
 		}
-		seen[key] = true
+		if seen[key] = true; len(seen) > maxKeys {
+			return fmt.Errorf("the header has an object of more than %d keys", maxKeys)
+		}
 		if err := field(key); err != nil {
 			return err
 		}

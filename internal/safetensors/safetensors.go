@@ -22,6 +22,7 @@ import (
 const (
 	maxHeader = 100_000_000 // bytes, from the specification
 	maxDims   = 8
+	maxKeys   = 1 << 17 // of one object: tensors, or entries of the metadata
 )
 
 // Tensor is a named array, row-major. Its bytes are little-endian.
