@@ -21,6 +21,7 @@ import (
 func groups() map[string]func() {
 	return map[string]func(){
 		"products": products,
+		"rows":     rows,
 	}
 }
 

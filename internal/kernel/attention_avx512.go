@@ -1,0 +1,178 @@
+//go:build amd64 && !purego
+
+package kernel
+
+import "math"
+
+// Attention in tiles (Dao et al. 2022): scores of a tile of queries against a
+// block of keys, the running maximum and sum of each row, and the weighted sum
+// of values, never a matrix of all scores. Borders of blocks are counted from
+// key 0, and every sum runs in the order of the keys, so that a row's result
+// depends neither on the other rows nor on who computes it.
+const (
+	queryTile = 48  // rows of a tile
+	keyBlock  = 128 // keys of a block, a multiple of panel
+	panel     = 32  // keys of one panel of transposed keys
+)
+
+// canTile says whether the tiled kernels take this shape.
+func (h Heads) canTile() bool { return h.Dim%16 == 0 && h.Dim <= 256 }
+
+// attentionFast is Attention in tiles; it reports whether g's level has it.
+func (g *Gang) attentionFast(out, lse, q, k, v []float32, first []int32, h Heads) bool {
+	if g.level != AVX512 || !h.canTile() {
+		return false
+	}
+	n, d := len(first), h.Dim
+	scr := g.borrow()
+	defer g.giveBack(scr)
+	keys := scr.float32s(h.KV * panels(n) * panel * d)
+	g.transposeHeads(keys, k, n, h, h.Scale)
+	tiles := cutTiles(first, queryTile)
+	// The last tiles see the most keys: they go first.
+	g.span(h.Query*len(tiles), 1, func(i, _ int) {
+		t, head := tiles[len(tiles)-1-i/h.Query], i%h.Query
+		kv := head / (h.Query / h.KV)
+		scr := g.borrow()
+		defer g.giveBack(scr)
+		f := newFlash(scr, d)
+		at := (t.lo*h.Query + head) * d
+		kt := keys[kv*panels(n)*panel*d:]
+		start := int(first[t.lo]) &^ (keyBlock - 1)
+		for b := start; b < t.hi; b += keyBlock {
+			f.limit(t.hi-t.lo, func(r int) (int, int) { return int(first[t.lo+r]) - b, t.lo + r + 1 - b })
+			f.step(q[at:], h.Query*d, kt[b*d:], v[(b*h.KV+kv)*d:], h.KV*d, b == start)
+		}
+		f.finish(out[at:], h.Query*d, lse[head*n+t.lo:])
+	})
+	return true
+}
+
+// tile is a run of tokens lo … hi-1 of one conversation.
+type tile struct{ lo, hi int }
+
+// cutTiles cuts the tokens into tiles of at most size, and where a conversation
+// begins, so that no conversation can leak into another even as NaN.
+func cutTiles(first []int32, size int) []tile {
+	var tiles []tile
+	for lo := 0; lo < len(first); {
+		hi := lo + 1
+		for hi < len(first) && hi-lo < size && int(first[hi]) != hi {
+			hi++
+		}
+		tiles = append(tiles, tile{lo, hi})
+		lo = hi
+	}
+	return tiles
+}
+
+func panels(n int) int { return (n + panel - 1) / panel }
+
+// transposeHeads lays x (n, KV, Dim) out as scale·xᵀ: (KV, panels, Dim, 32).
+// What lies behind the last key is arbitrary.
+func (g *Gang) transposeHeads(dst, x []float32, n int, h Heads, scale float32) {
+	const group = 4 // panels per chunk
+	groups := (panels(n) + group - 1) / group
+	g.span(h.KV*groups, 1, func(i, _ int) {
+		kv, lo := i/groups, i%groups*group*panel
+		transposeKeys(dst[(kv*panels(n)*panel+lo)*h.Dim:], x[(lo*h.KV+kv)*h.Dim:], min(group*panel, n-lo), h, scale)
+	})
+}
+
+// transposeKeys lays n keys of one head out in panels; x begins at the first.
+func transposeKeys(dst, x []float32, n int, h Heads, scale float32) {
+	stride := h.KV * h.Dim
+	for j := 0; j < n; j += 16 {
+		at := j/panel*panel*h.Dim + j%panel
+		transpose512(&dst[at], panel, &x[j*stride], stride, min(16, n-j), h.Dim, scale)
+	}
+}
+
+// flash is the state of one tile of queries on its way over the keys.
+type flash struct {
+	dim, rows int
+	scores    []float32          // (queryTile, keyBlock)
+	acc       []float32          // (queryTile, dim): Σ exp(s - top)·v
+	extra     []float32          // (queryTile+keyBlock, dim): queries and transposed keys
+	top, sum  [queryTile]float32 // maximum of the scores, Σ exp(s - top)
+	from, to  [queryTile]int     // which keys of the block a row sees
+}
+
+func newFlash(scr *scratch, dim int) *flash {
+	buf := scr.float32s(queryTile*keyBlock + (2*queryTile+keyBlock)*dim)
+	f := &flash{dim: dim, scores: buf[:queryTile*keyBlock]}
+	f.acc = buf[queryTile*keyBlock:][:queryTile*dim]
+	f.extra = buf[queryTile*(keyBlock+dim):]
+	for i := range f.top {
+		f.top[i] = float32(math.Inf(-1))
+	}
+	return f
+}
+
+// limit sets which keys of the next block each row sees: from … to-1, counted
+// from the block's first key; it cuts them to the block.
+func (f *flash) limit(rows int, see func(row int) (from, to int)) {
+	f.rows = rows
+	for r := range rows {
+		from, to := see(r)
+		f.from[r] = min(max(from, 0), keyBlock)
+		f.to[r] = max(min(to, keyBlock), f.from[r])
+	}
+}
+
+// step adds a block of keys to the rows.
+//
+//	q  is (rows, dim), ldq apart
+//	kt are the panels of the block, v its values, ldv apart
+func (f *flash) step(q []float32, ldq int, kt, v []float32, ldv int, first bool) {
+	lo, hi := keyBlock, 0
+	for r := range f.rows {
+		if f.to[r] > f.from[r] {
+			lo, hi = min(lo, f.from[r]), max(hi, f.to[r])
+		}
+	}
+	if lo >= hi {
+		if first {
+			clear(f.acc)
+		}
+		return
+	}
+	for j := lo &^ (panel - 1); j < hi; j += panel {
+		product(f.rows, min(panel, (hi-j+15)&^15), f.dim, q, ldq, kt[j*f.dim:], panel, f.scores[j:], keyBlock, false)
+	}
+	for r := range f.rows {
+		f.softmax(r, lo, hi, first)
+	}
+	product(f.rows, f.dim, hi-lo, f.scores[lo:], keyBlock, v[lo*ldv:], ldv, f.acc, f.dim, !first)
+}
+
+// softmax turns the scores of a row into weights; lo … hi-1 are what any row
+// of the tile sees.
+func (f *flash) softmax(r, lo, hi int, first bool) {
+	s := f.scores[r*keyBlock : (r+1)*keyBlock]
+	from, to := f.from[r], f.to[r]
+	if from >= to {
+		clear(s[lo:hi])
+		return
+	}
+	clear(s[lo:from])
+	clear(s[to:hi])
+	top, sum := softmaxRow512(&s[from], to-from, f.top[r])
+	if !first && top != f.top[r] {
+		factor := shrink(f.top[r], top)
+		f.sum[r] *= factor
+		scaleRow512(&f.acc[r*f.dim], &f.acc[r*f.dim], f.dim, factor)
+	}
+	f.top[r] = top
+	f.sum[r] += sum
+}
+
+// finish writes the rows, ldo apart, and their log-sum-exp unless lse is nil.
+func (f *flash) finish(out []float32, ldo int, lse []float32) {
+	for r := range f.rows {
+		scaleRow512(&out[r*ldo], &f.acc[r*f.dim], f.dim, 1/f.sum[r])
+		if lse != nil {
+			lse[r] = float32(float64(f.top[r]) + math.Log(float64(f.sum[r])))
+		}
+	}
+}

@@ -1,0 +1,201 @@
+//go:build amd64 && !purego
+
+package kernel
+
+// backward is one call of AttentionBack in tiles.
+//
+// A chunk is one query head against one block of keys: over the tiles of
+// queries that see the block it makes the scores and their gradients once, and
+// from them that head's dk and dv of the block and the block's share of dq.
+// Shares are added up afterwards in the order of the blocks, and dk and dv in
+// the order of the heads. Heads go in waves, so that the shares stay small.
+type backward struct {
+	g                                   *Gang
+	dq, dk, dv, dout, out, lse, q, k, v []float32
+	first                               []int32
+	h                                   Heads
+	n, block                            int // tokens; keys of a block
+	tiles                               []tile
+	blocks                              []keysOf
+	kt, vt                              []float32 // Scale·kᵀ and vᵀ: (KV, panels, Dim, 32)
+	delta                               []float32 // (Query, n): Σ dout·out
+	shares                              []float32 // (heads of the wave, share): dq of the blocks
+	sums                                []float32 // (heads of the wave, 2, n, Dim): dk and dv of each head
+	share                               int       // numbers of one head's shares
+}
+
+// keysOf is a block of keys lo … hi-1 and the tiles of queries that see it.
+type keysOf struct {
+	lo, hi      int
+	tile0, tile int // tiles tile0 … tile-1
+	last        int // one past the last query that sees it
+	share       int // where the rows hi … last-1 of its share of dq lie
+}
+
+// shareBudget is how many numbers the shares and sums of a wave may take, 16 MB.
+const shareBudget = 4 << 20
+
+// attentionBackFast is AttentionBack in tiles; it reports whether g's level has it.
+func (g *Gang) attentionBackFast(dq, dk, dv, dout, out, lse, q, k, v []float32, first []int32, h Heads) bool {
+	if g.level != AVX512 || !h.canTile() {
+		return false
+	}
+	n, d := len(first), h.Dim
+	b := &backward{g: g, dq: dq, dk: dk, dv: dv, dout: dout, out: out, lse: lse, q: q, k: k, v: v, first: first, h: h, n: n}
+	b.tiles = cutTiles(first, queryTile)
+	b.cutBlocks()
+	group := h.Query / h.KV
+	perHead := b.share + 2*n*d
+	wave := min(h.KV, max(1, shareBudget/(perHead*group))) * group // heads
+
+	transposed := h.KV * panels(n) * panel * d
+	scr := g.borrow()
+	defer g.giveBack(scr)
+	buf := scr.float32s(2*transposed + h.Query*n + wave*perHead)
+	b.kt, b.vt, buf = buf[:transposed], buf[transposed:2*transposed], buf[2*transposed:]
+	b.delta, buf = buf[:h.Query*n], buf[h.Query*n:]
+	b.shares, b.sums = buf[:wave*b.share], buf[wave*b.share:]
+
+	g.transposeHeads(b.kt, k, n, h, h.Scale)
+	g.transposeHeads(b.vt, v, n, h, 1)
+	b.deltas()
+	for head := 0; head < h.Query; head += wave {
+		heads := min(wave, h.Query-head)
+		g.span(len(b.blocks)*heads, 1, func(i, _ int) { b.chunk(b.blocks[i/heads], head+i%heads, i%heads) })
+		b.joinQueries(head, heads)
+		b.joinKeys(head, heads)
+	}
+	return true
+}
+
+// cutBlocks cuts the keys into blocks: 128 keys, more for long rows so that
+// there are at most about 16.
+func (b *backward) cutBlocks() {
+	b.block = max(128, (b.n/16+panel-1)/panel*panel)
+	tile0, tile := 0, 0
+	for lo := 0; lo < b.n; lo += b.block {
+		hi := min(b.n, lo+b.block)
+		for b.tiles[tile0].hi <= lo {
+			tile0++
+		}
+		for tile < len(b.tiles) && int(b.first[b.tiles[tile].lo]) < hi {
+			tile++
+		}
+		last := b.tiles[tile-1].hi
+		b.blocks = append(b.blocks, keysOf{lo: lo, hi: hi, tile0: tile0, tile: tile, last: last, share: b.share})
+		b.share += max(0, last-hi) * b.h.Dim
+	}
+}
+
+// deltas writes Σ dout·out of each row and head.
+func (b *backward) deltas() {
+	d := b.h.Dim
+	b.g.spanRows(b.n, b.h.Query*d, func(lo, hi int) {
+		for t := lo; t < hi; t++ {
+			for head := range b.h.Query {
+				at := (t*b.h.Query + head) * d
+				b.delta[head*b.n+t] = dot512(&b.dout[at], &b.out[at], d)
+			}
+		}
+	})
+}
+
+// chunk does one block of keys for one head, the slot-th of the wave.
+func (b *backward) chunk(keys keysOf, head, slot int) {
+	d, rows := b.h.Dim, keys.hi-keys.lo
+	scr := b.g.borrow()
+	defer b.g.giveBack(scr)
+	buf := scr.float32s(2 * queryTile * b.block)
+	s, ds := buf[:queryTile*b.block], buf[queryTile*b.block:]
+	sums := b.sums[slot*2*b.n*d:]
+	dk, dv := sums[keys.lo*d:][:rows*d], sums[(b.n+keys.lo)*d:][:rows*d]
+	clear(dk)
+	clear(dv)
+	for _, t := range b.tiles[keys.tile0:keys.tile] {
+		lo, hi := max(keys.lo, int(b.first[t.lo])), min(keys.hi, t.hi)
+		if lo >= hi {
+			continue
+		}
+		b.scores(s, ds, t, keys.lo, lo, hi, head)
+		at, ld := (t.lo*b.h.Query+head)*d, b.h.Query*d
+		off := lo - keys.lo
+		productFlipped(hi-lo, d, t.hi-t.lo, s[off:], b.block, b.dout[at:], ld, dv[off*d:], d)
+		productFlipped(hi-lo, d, t.hi-t.lo, ds[off:], b.block, b.q[at:], ld, dk[off*d:], d)
+		b.queries(ds[off:], t, keys, lo, hi, head, slot)
+	}
+}
+
+// scores writes the weights s and gradients ds of the queries of t and the keys
+// lo … hi-1; column 0 is key zero.
+func (b *backward) scores(s, ds []float32, t tile, zero, lo, hi, head int) {
+	d, kv, rows := b.h.Dim, head/(b.h.Query/b.h.KV), t.hi-t.lo
+	at, ld := (t.lo*b.h.Query+head)*d, b.h.Query*d
+	keys := kv * panels(b.n) * panel * d
+	for j := lo &^ (panel - 1); j < hi; j += panel {
+		cols := min(panel, (hi-j+15)&^15)
+		product(rows, cols, d, b.q[at:], ld, b.kt[keys+j*d:], panel, s[j-zero:], b.block, false)
+		product(rows, cols, d, b.dout[at:], ld, b.vt[keys+j*d:], panel, ds[j-zero:], b.block, false)
+	}
+	for r := range rows {
+		from, to := max(lo, int(b.first[t.lo+r])), max(lo, min(hi, t.lo+r+1))
+		from = min(from, to)
+		p, dp := s[r*b.block:], ds[r*b.block:]
+		for _, x := range [][]float32{p, dp} {
+			clear(x[lo-zero : from-zero])
+			clear(x[to-zero : hi-zero])
+		}
+		if i := head*b.n + t.lo + r; from < to {
+			softmaxBackRow512(&p[from-zero], &dp[from-zero], to-from, b.lse[i], b.delta[i], b.h.Scale)
+		}
+	}
+}
+
+// queries writes the block's share of dq: rows before the block's end have it as
+// their first and write it to dq, others to the shares.
+func (b *backward) queries(ds []float32, t tile, keys keysOf, lo, hi, head, slot int) {
+	d, ld := b.h.Dim, b.h.KV*b.h.Dim
+	k := b.k[lo*ld+head/(b.h.Query/b.h.KV)*d:]
+	own := max(0, min(t.hi, keys.hi)-t.lo)
+	if own > 0 {
+		product(own, d, hi-lo, ds, b.block, k, ld, b.dq[(t.lo*b.h.Query+head)*d:], b.h.Query*d, false)
+	}
+	if rest := t.hi - t.lo - own; rest > 0 {
+		to := b.shares[slot*b.share+keys.share+(t.lo+own-keys.hi)*d:]
+		product(rest, d, hi-lo, ds[own*b.block:], b.block, k, ld, to, d, false)
+	}
+}
+
+// joinQueries adds the shares to dq in the order of the blocks.
+func (b *backward) joinQueries(head0, heads int) {
+	d := b.h.Dim
+	b.g.spanRows(b.n, heads*d, func(lo, hi int) {
+		for t := lo; t < hi; t++ {
+			for _, keys := range b.blocks[int(b.first[t])/b.block : t/b.block] {
+				for slot := range heads {
+					share := slot*b.share + keys.share + (t-keys.hi)*d
+					add512(&b.dq[(t*b.h.Query+head0+slot)*d], &b.shares[share], d)
+				}
+			}
+		}
+	})
+}
+
+// joinKeys adds dk and dv up over the heads that share them.
+func (b *backward) joinKeys(head0, heads int) {
+	d, group := b.h.Dim, b.h.Query/b.h.KV
+	b.g.spanRows(b.n, 2*heads*d, func(lo, hi int) {
+		for t := lo; t < hi; t++ {
+			for slot := range heads {
+				at := (t*b.h.KV + (head0+slot)/group) * d
+				for i, dst := range [][]float32{b.dk[at : at+d], b.dv[at : at+d]} {
+					src := b.sums[((2*slot+i)*b.n+t)*d:][:d]
+					if (head0+slot)%group == 0 {
+						copy(dst, src)
+					} else {
+						add512(&dst[0], &src[0], d)
+					}
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,151 @@
+//go:build amd64 && !purego
+
+package kernel
+
+import "math"
+
+// keyPiece is how many keys one chunk of AttentionCached takes, a multiple of
+// keyBlock. Pieces of a longer sequence are joined in their order.
+const keyPiece = 1024
+
+// bundle is a run of lanes of one sequence, computed together.
+type bundle struct {
+	lo, hi int // lanes lo … hi-1
+	pieces int
+	chunk  int // number of its first chunk
+	part   int // where its first row's part lies, when there are several pieces
+}
+
+// cachedFast is AttentionCached in tiles; it reports whether g's level has it.
+// Lanes one after the other with the same keys (a piece of a prompt) share them.
+func (g *Gang) cachedFast(out, q []float32, lanes []Lane, h Heads) bool {
+	group := h.Query / h.KV
+	if g.level != AVX512 || !h.canTile() || group > queryTile {
+		return false
+	}
+	bundles, chunks, parts := bundleLanes(lanes, h)
+	scr := g.borrow()
+	defer g.giveBack(scr)
+	kept := scr.float32s(parts * (h.Dim + 2))
+	g.span(chunks, 1, func(c, _ int) {
+		i := len(bundles) - 1
+		for bundles[i].chunk > c {
+			i--
+		}
+		b := bundles[i]
+		piece, kv := (c-b.chunk)/h.KV, (c-b.chunk)%h.KV
+		scr := g.borrow()
+		defer g.giveBack(scr)
+		f := runPiece(scr, q, lanes[b.lo:b.hi], b.lo, piece, kv, h)
+		if b.pieces == 1 {
+			f.finishLanes(out, b.lo, kv, h)
+			return
+		}
+		f.keep(kept[b.at(piece, kv, h)*(h.Dim+2):])
+	})
+	for _, b := range bundles {
+		if b.pieces > 1 {
+			g.span(h.KV, 1, func(kv, _ int) { b.join(out, kept, kv, h) })
+		}
+	}
+	return true
+}
+
+// bundleLanes groups the lanes and numbers the chunks: piece by key head.
+func bundleLanes(lanes []Lane, h Heads) (bundles []bundle, chunks, parts int) {
+	most := queryTile / (h.Query / h.KV)
+	for lo := 0; lo < len(lanes); {
+		hi, longest := lo, 0
+		for hi < len(lanes) && hi-lo < most && &lanes[hi].K[0] == &lanes[lo].K[0] && &lanes[hi].V[0] == &lanes[lo].V[0] {
+			longest = max(longest, lanes[hi].Len)
+			hi++
+		}
+		b := bundle{lo: lo, hi: hi, pieces: (longest + keyPiece - 1) / keyPiece, chunk: chunks, part: parts}
+		chunks += b.pieces * h.KV
+		if b.pieces > 1 {
+			parts += b.pieces * (hi - lo) * h.Query
+		}
+		bundles = append(bundles, b)
+		lo = hi
+	}
+	return bundles, chunks, parts
+}
+
+// at is the number of the first part of a chunk.
+func (b bundle) at(piece, kv int, h Heads) int {
+	return b.part + (piece*h.KV+kv)*(b.hi-b.lo)*(h.Query/h.KV)
+}
+
+// runPiece brings the rows (lane, query head of kv) over one piece of the keys.
+func runPiece(scr *scratch, q []float32, lanes []Lane, row0, piece, kv int, h Heads) *flash {
+	d, group, stride := h.Dim, h.Query/h.KV, h.KV*h.Dim
+	f := newFlash(scr, d)
+	rows, longest := len(lanes)*group, 0
+	queries, kt := f.extra[:rows*d], f.extra[queryTile*d:]
+	for i, l := range lanes {
+		copy(queries[i*group*d:], q[((row0+i)*h.Query+kv*group)*d:][:group*d])
+		longest = max(longest, l.Len)
+	}
+	k, v := lanes[0].K, lanes[0].V
+	for _, l := range lanes {
+		if l.Len == longest {
+			k, v = l.K, l.V
+		}
+	}
+	start := piece * keyPiece
+	for b := start; b < min(longest, start+keyPiece); b += keyBlock {
+		f.limit(rows, func(r int) (int, int) { return 0, lanes[r/group].Len - b })
+		transposeKeys(kt, k[b*stride+kv*d:], min(keyBlock, longest-b), h, h.Scale)
+		f.step(queries, d, kt, v[b*stride+kv*d:], stride, b == start)
+	}
+	return f
+}
+
+// finishLanes writes the rows of a key head: (lane, query head of kv).
+func (f *flash) finishLanes(out []float32, row0, kv int, h Heads) {
+	group := h.Query / h.KV
+	for r := range f.rows {
+		at := ((row0+r/group)*h.Query + kv*group + r%group) * h.Dim
+		scaleRow512(&out[at], &f.acc[r*f.dim], f.dim, 1/f.sum[r])
+	}
+}
+
+// keep writes top, sum and acc of each row.
+func (f *flash) keep(part []float32) {
+	for r := range f.rows {
+		p := part[r*(f.dim+2):]
+		p[0], p[1] = f.top[r], f.sum[r]
+		copy(p[2:2+f.dim], f.acc[r*f.dim:])
+	}
+}
+
+// join adds the pieces of a bundle's rows up, in their order. A lane that ends
+// before a piece has no sum there and takes nothing from it.
+func (b bundle) join(out, kept []float32, kv int, h Heads) {
+	group, size := h.Query/h.KV, h.Dim+2
+	for r := range (b.hi - b.lo) * group {
+		at := ((b.lo+r/group)*h.Query + kv*group + r%group) * h.Dim
+		dst := out[at : at+h.Dim]
+		first := kept[(b.at(0, kv, h)+r)*size:][:size]
+		top, sum := first[0], first[1]
+		copy(dst, first[2:])
+		for piece := 1; piece < b.pieces; piece++ {
+			p := kept[(b.at(piece, kv, h)+r)*size:][:size]
+			if p[1] == 0 {
+				continue
+			}
+			next := max(top, p[0])
+			old, new := shrink(top, next), shrink(p[0], next)
+			top, sum = next, sum*old+p[1]*new
+			for i, x := range p[2:] {
+				dst[i] = dst[i]*old + x*new
+			}
+		}
+		scaleRow512(&dst[0], &dst[0], h.Dim, 1/sum)
+	}
+}
+
+// shrink is the factor that brings sums relative to top down to next.
+func shrink(top, next float32) float32 {
+	return float32(math.Exp(float64(top) - float64(next)))
+}

@@ -1,0 +1,89 @@
+//go:build amd64 && !purego
+
+package kernel
+
+import "math"
+
+// rows returns the loops of g's level.
+func (g *Gang) rows() rowKernels {
+	if g.level == AVX512 {
+		return avx512Rows()
+	}
+	return genericRows()
+}
+
+// avx512Rows are the loops of generated assembly. Slices keep the lengths of
+// their first argument; none is empty.
+func avx512Rows() rowKernels {
+	return rowKernels{
+		add: func(dst, x []float32) { add512(&dst[0], &x[0], len(x)) },
+		dropout: func(dst, x []float32, index, k0, k1, threshold uint32, scale float32) {
+			dropout512(&dst[0], &x[0], len(x), index, k0, k1, threshold, scale)
+		},
+		rmsNorm:       rmsNorm512,
+		rmsNormBack:   rmsNormBack512,
+		layerNorm:     layerNorm512,
+		layerNormBack: layerNormBack512,
+		sincos: func(cos, sin []float32, turns []float64, p float64) {
+			sincos512(&cos[0], &sin[0], &turns[0], len(turns), p)
+		},
+		rotateHalves: func(x []float32, dim int, cos, sin []float32) {
+			rotateHalves512(&x[0], len(x)/dim, dim, &cos[0], &sin[0], len(cos))
+		},
+		rotatePairs: rotatePairsAVX512,
+		swiGLU:      func(dst, gate, up []float32) { swiGLU512(&dst[0], &gate[0], &up[0], len(gate)) },
+		swiGLUBack: func(dgate, dup, dy, gate, up []float32) {
+			swiGLUBack512(&dgate[0], &dup[0], &dy[0], &gate[0], &up[0], len(gate))
+		},
+		gelu:     func(dst, x []float32) { gelu512(&dst[0], &x[0], len(x)) },
+		geluBack: func(dx, dy, x []float32) { geluBack512(&dx[0], &dy[0], &x[0], len(x)) },
+		maximum:  func(x []float32) float32 { return maximum512(&x[0], len(x)) },
+		sumExp:   func(x []float32, top float32) float64 { return sumExp512(&x[0], len(x), top) },
+		expScale: func(x []float32, top, scale float32) { expScale512(&x[0], len(x), top, scale) },
+	}
+}
+
+func rmsNorm512(dst, x, w []float32, eps float32) {
+	n := len(x)
+	r := 1 / math.Sqrt(sumSquares512(&x[0], n)/float64(n)+float64(eps))
+	rmsApply512(&dst[0], &x[0], &w[0], n, float32(r))
+}
+
+func rmsNormBack512(dx, dy, x, w []float32, eps float32) {
+	n := len(x)
+	r := 1 / math.Sqrt(sumSquares512(&x[0], n)/float64(n)+float64(eps))
+	dot := sumProduct512(&x[0], &dy[0], &w[0], n)
+	rmsBackApply512(&dx[0], &dy[0], &x[0], &w[0], n, float32(r), float32(r*r*r/float64(n)*dot))
+}
+
+func moments512(x []float32, eps float32) (mean, r float64) {
+	n := float64(len(x))
+	mean = sum512(&x[0], len(x)) / n
+	return mean, 1 / math.Sqrt(sumDeviations512(&x[0], len(x), mean)/n+float64(eps))
+}
+
+func layerNorm512(dst, x, w, b []float32, eps float32) {
+	mean, r := moments512(x, eps)
+	layerApply512(&dst[0], &x[0], &w[0], &b[0], len(x), mean, r)
+}
+
+func layerNormBack512(dx, dy, x, w []float32, eps float32) {
+	n := float64(len(x))
+	mean, r := moments512(x, eps)
+	sum, dot := sumGradients512(&dy[0], &w[0], &x[0], len(x), mean)
+	layerBackApply512(&dx[0], &dy[0], &x[0], &w[0], len(x), mean, r, sum/n, dot*r*r/n)
+}
+
+// rotatePairsAVX512 doubles the tables, which is cheap: they serve all heads.
+func rotatePairsAVX512(x []float32, dim int, cos, sin []float32) {
+	const most = 256 // numbers per table on the stack
+	var c, s [most]float32
+	for from := 0; from < len(cos); from += most / 2 {
+		part := cos[from:min(len(cos), from+most/2)]
+		for i, v := range part {
+			w := sin[from+i]
+			c[2*i], c[2*i+1], s[2*i], s[2*i+1] = v, v, w, w
+		}
+		rotatePairs512(&x[2*from], len(x)/dim, dim, &c[0], &s[0], 2*len(part))
+	}
+}
