@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"afina/internal/fault"
-	"afina/internal/form"
 	"afina/internal/jobs"
 )
 
@@ -21,10 +19,6 @@ func (m made) location() string { return "/jobs/" + m.ID }
 
 func (s *Server) createJob(r *http.Request) (int, any, error) {
 	key := r.Header.Get("Idempotency-Key")
-	if len(key) > 255 {
-		return 0, nil, fault.New(fault.Invalid, "the Idempotency-Key is longer than 255 characters; send a shorter one").
-			WithCode(form.CodeValue).WithParam("Idempotency-Key")
-	}
 	spec := s.Config.Train
 	text, err := s.decode(r, &spec)
 	if err != nil {

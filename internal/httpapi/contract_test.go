@@ -1,0 +1,302 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/go-chi/chi/v5"
+
+	"afina/api"
+	"afina/internal/catalog"
+	"afina/internal/data"
+	"afina/internal/finetune"
+	"afina/internal/jobs"
+)
+
+// contract is api/openapi.yaml, read once.
+var contract = sync.OnceValues(func() (*openapi3.T, error) {
+	doc, err := openapi3.NewLoader().LoadFromData(api.Contract)
+	if err != nil {
+		return nil, err
+	}
+	doc.Servers = nil // any address will do
+	return doc, doc.Validate(context.Background(), openapi3.EnableExamplesValidation())
+})
+
+func theContract(t testing.TB) *openapi3.T {
+	t.Helper()
+	doc, err := contract()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// matches checks a value against a schema of the contract.
+func matches(t testing.TB, schema string, text []byte) {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal(text, &v); err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	ref := theContract(t).Components.Schemas[schema]
+	if ref == nil {
+		t.Fatalf("the contract has no schema %s", schema)
+	}
+	if err := ref.Value.VisitJSON(v); err != nil {
+		t.Errorf("%s is not a %s: %v", text, schema, err)
+	}
+}
+
+// checked is a transport that holds every answer against the contract.
+type checked struct {
+	t      testing.TB
+	router routers.Router
+}
+
+func newChecked(t testing.TB) *checked {
+	t.Helper()
+	router, err := gorillamux.NewRouter(theContract(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &checked{t, router}
+}
+
+func (c *checked) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if !regexp.MustCompile(`^req_[a-z0-9]{26}$`).MatchString(resp.Header.Get("X-Request-Id")) {
+		c.t.Errorf("%s %s: x-request-id %q", r.Method, r.URL, resp.Header.Get("X-Request-Id"))
+	}
+	if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
+		return resp, nil // it is read as it comes; each event is checked by its test
+	}
+	text, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(text))
+	c.check(r, resp, text)
+	return resp, nil
+}
+
+func (c *checked) check(r *http.Request, resp *http.Response, text []byte) {
+	if resp.StatusCode/100 != 2 && !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
+		if kind := resp.Header.Get("Content-Type"); kind != "application/json" {
+			c.t.Errorf("%s %s: %d with Content-Type %q", r.Method, r.URL, resp.StatusCode, kind)
+		}
+		matches(c.t, "Error", text)
+	}
+	route, path, err := c.router.FindRoute(r)
+	if err != nil { // a 404 or 405 of the router
+		if resp.StatusCode != http.StatusNotFound && resp.StatusCode != http.StatusMethodNotAllowed &&
+			resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
+			c.t.Errorf("%s %s: %d, but the contract has no such route", r.Method, r.URL, resp.StatusCode)
+		}
+		return
+	}
+	err = openapi3filter.ValidateResponse(r.Context(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: r, PathParams: path, Route: route},
+		Status:                 resp.StatusCode,
+		Header:                 resp.Header,
+		Body:                   io.NopCloser(bytes.NewReader(text)),
+		Options: &openapi3filter.Options{
+			IncludeResponseStatus: true,
+			ExcludeResponseBody:   resp.Header.Get("Content-Type") != "application/json",
+		},
+	})
+	if err != nil {
+		c.t.Errorf("%s %s: %v", r.Method, r.URL, err)
+	}
+}
+
+// site is a house that is open, and a client that checks all it is told.
+type site struct {
+	*house
+	t      testing.TB
+	base   string
+	client *http.Client
+}
+
+func (h *house) open(t testing.TB) *site {
+	t.Helper()
+	server := httptest.NewServer(h.Handler())
+	t.Cleanup(server.Close)
+	return &site{h, t, server.URL, &http.Client{Transport: newChecked(t)}}
+}
+
+// reply is an answer that has been read.
+type reply struct {
+	status int
+	header http.Header
+	text   string
+}
+
+// failure is the inside of an error body.
+func (r reply) failure(t testing.TB) (f struct {
+	Message, Type string
+	Param, Code   string
+	Errors        []data.Problem
+}) {
+	t.Helper()
+	body := map[string]any{"error": &f}
+	if err := json.Unmarshal([]byte(r.text), &body); err != nil {
+		t.Fatalf("%q: %v", r.text, err)
+	}
+	return f
+}
+
+// send sends a request; headers come as name, value, ….
+func (s *site) send(method, path, body string, headers ...string) reply {
+	s.t.Helper()
+	var b io.Reader
+	if body != "" {
+		b = strings.NewReader(body)
+	}
+	req, err := http.NewRequest(method, s.base+path, b)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			req.Host = headers[i+1]
+		}
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return reply{resp.StatusCode, resp.Header, string(text)}
+}
+
+// refused sends and expects an error of this status, code and param.
+func (s *site) refused(r reply, status int, code, param, says string) {
+	s.t.Helper()
+	f := r.failure(s.t)
+	if r.status != status || f.Code != code || f.Param != param || !strings.Contains(f.Message, says) {
+		s.t.Errorf("got %d %s\nwant %d, code %s, param %q, saying %q", r.status, r.text, status, code, param, says)
+	}
+}
+
+// TestContractAndRouter: what the one has, the other has.
+func TestContractAndRouter(t *testing.T) {
+	var routed, described []string
+	err := chi.Walk(newHouse().Handler().(chi.Routes), func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+		routed = append(routed, method+" "+route)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, item := range theContract(t).Paths.Map() {
+		for method := range item.Operations() {
+			described = append(described, method+" "+path)
+		}
+	}
+	for _, r := range routed {
+		if !slices.Contains(described, r) {
+			t.Errorf("%s is not described in api/openapi.yaml", r)
+		}
+	}
+	for _, d := range described {
+		if !slices.Contains(routed, d) {
+			t.Errorf("%s is described but not routed", d)
+		}
+	}
+}
+
+// TestContractAndTypes: schemas and wire types have the same fields.
+func TestContractAndTypes(t *testing.T) {
+	for schema, typ := range map[string]reflect.Type{
+		"Dataset": reflect.TypeFor[catalog.Dataset](), "Stats": reflect.TypeFor[data.Stats](),
+		"Distribution": reflect.TypeFor[data.Distribution](), "Job": reflect.TypeFor[jobs.Job](),
+		"Progress": reflect.TypeFor[jobs.Progress](), "JobFailure": reflect.TypeFor[jobs.Failure](),
+		"Result": reflect.TypeFor[finetune.Result](), "JobRequest": reflect.TypeFor[finetune.Spec](),
+		"LoRA": reflect.TypeFor[finetune.LoRA](),
+	} {
+		got, want := properties(theContract(t).Components.Schemas[schema].Value), []string{}
+		for i := range typ.NumField() {
+			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+			want = append(want, name)
+		}
+		got = slices.DeleteFunc(got, func(p string) bool { // what the door adds
+			return !slices.Contains(want, p) && (p == "object" || p == "dataset")
+		})
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: the contract has %v, the type has %v", schema, got, want)
+		}
+	}
+}
+
+func properties(s *openapi3.Schema) (all []string) {
+	for name := range s.Properties {
+		all = append(all, name)
+	}
+	for _, part := range s.AllOf {
+		all = append(all, properties(part.Value)...)
+	}
+	return all
+}
+
+// TestContractServed: what is served is what is described.
+func TestContractServed(t *testing.T) {
+	r := newHouse().open(t).send("GET", "/openapi.yaml", "")
+	if r.status != http.StatusOK || r.text != string(api.Contract) || r.header.Get("Content-Type") != "application/yaml" {
+		t.Errorf("got %d, %s, %d bytes", r.status, r.header.Get("Content-Type"), len(r.text))
+	}
+}
+
+// TestRequestFields: the door takes every field that the contract has, and no
+// other: null is known, except where it is the wrong type.
+func TestRequestFields(t *testing.T) {
+	h := newHouse()
+	h.Assistant = says("x")
+	s := h.open(t)
+	for _, name := range properties(theContract(t).Components.Schemas["ChatCompletionRequest"].Value) {
+		if name == "model" || name == "messages" {
+			continue
+		}
+		r := s.send("POST", "/v1/chat/completions", `{"model":"m","messages":[{"role":"user","content":"x"}],"`+name+`":null}`)
+		if r.status != http.StatusOK {
+			t.Errorf("%s: null: %d %s", name, r.status, r.text)
+		}
+	}
+	for _, name := range properties(theContract(t).Components.Schemas["ChatMessage"].Value) {
+		if name == "role" || name == "content" {
+			continue
+		}
+		r := s.send("POST", "/v1/chat/completions", `{"model":"m","messages":[{"role":"user","content":"x","`+name+`":null}]}`)
+		if r.status != http.StatusOK {
+			t.Errorf("messages[0].%s: null: %d %s", name, r.status, r.text)
+		}
+	}
+}
