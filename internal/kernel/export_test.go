@@ -10,3 +10,39 @@ type Peak struct {
 	Loop func(n int)
 	Ops  float64
 }
+
+// Compare compares the loops of a level with their twins: np panels, nblk
+// blocks, inputs from number in memory from alloc.
+func Compare(level Level, np, nblk int, seed uint64, number func() float32, alloc func(bytes int) []byte) error {
+	t := newTrial(productsOf(level))
+	t.seed = seed
+	if number != nil {
+		t.number = number
+	}
+	if alloc != nil {
+		t.alloc = alloc
+	}
+	return t.all(np, nblk)
+}
+
+// ScaleOf is the scale that 32 activations get.
+func ScaleOf(level Level, x []float32) float32 {
+	var a [block]int8
+	var s, sum [1]float32
+	var init4, init8 [1]int32
+	productsOf(level).quantise(1, 1, &x[0], &a[0], &s[0], &init4[0], &init8[0], &sum[0])
+	return s[0]
+}
+
+// Dense is what the packed form of w stands for, row by row.
+func (w *Matrix) Dense() []float32 {
+	panel := make([]float32, (w.Rows+narrow)*block)
+	x := make([]float32, w.Rows*w.Cols)
+	for b := range w.blocks {
+		w.expandFloats(panel, b, 0, w.Rows)
+		for i := range w.Rows {
+			copy(x[i*w.Cols+b*block:][:min(block, w.Cols-b*block)], panel[i*block:])
+		}
+	}
+	return x
+}

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 
@@ -31,6 +32,11 @@ func NewGang(pool *parallel.Pool, level Level) (*Gang, error) {
 		level:   level,
 		kit:     productsOf(level),
 		buffers: &sync.Pool{New: func() any { return new(scratch) }},
+	}
+	if level != Generic {
+		if err := newTrial(g.kit).all(2, 2); err != nil {
+			return nil, fmt.Errorf("kernel level %s on this machine: %w", level, err)
+		}
 	}
 	return g, nil
 }

@@ -110,7 +110,7 @@ func (w *Matrix) expandFloats(panel []float32, b, from, to int) {
 // matMulExact multiplies float32 activations by the numbers of the file. Each
 // chunk reads 32 rows of w.
 func (g *Gang) matMulExact(dst []float32, x *Operand, w *Matrix) {
-	g.run(newGrid((w.Rows+wide-1)/wide, 1, x.n, 480), func(p, _, i0, i1 int) {
+	g.run(newGrid((w.Rows+wide-1)/wide, 1, x.n, 240), func(p, _, i0, i1 int) {
 		s := g.borrow()
 		defer g.giveBack(s)
 		rows := min(wide, w.Rows-p*wide)
@@ -139,7 +139,7 @@ func (g *Gang) backExact(dx, dy []float32, n int, w *Matrix) {
 				w.source.Dequantize(rows[i*stride:][:w.Cols], r+i)
 			}
 		})
-		g.run(newGrid((w.Cols+wide-1)/wide, 1, n, 480), func(p, _, i0, i1 int) {
+		g.run(newGrid((w.Cols+wide-1)/wide, 1, n, 240), func(p, _, i0, i1 int) {
 			s := g.borrow()
 			defer g.giveBack(s)
 			g.floatPanel(s, k, 1, dy[r:], w.Rows, 1, rows[p*wide:], stride, wide, dx[p*wide:], w.Cols, i0, i1, w.Cols-p*wide, 1)

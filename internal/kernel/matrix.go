@@ -26,9 +26,9 @@ import (
 // What does not fit into this is rounded. Scales that the file has as a product
 // (Q4_K, Q5_K, IQ4_XS) become one float16: at most 2⁻¹¹ of their size is lost.
 // Q2_K, Q3_K and Q6_K have scales per 16 numbers and become 8 bits with a scale
-// per 32: at most 1/253 of the largest number of the 32 is lost. F32 and F16
-// become bfloat16: at most 2⁻⁸ of each number. Exact products and Row read the
-// numbers of the file instead.
+// per 32: at most 2⁻²⁵ and 1/253 of the largest number of the 32 are lost. F32
+// and F16 become bfloat16: at most 2⁻⁸ of each number. Exact products and Row
+// read the numbers of the file instead.
 type Matrix struct {
 	Rows, Cols int
 	Type       quant.Type // the type of the file

@@ -6,7 +6,7 @@ const (
 	narrow    = 16 // columns of a panel of quantised weights
 	wide      = 32 // columns of a panel of floats
 	block     = 32 // numbers along k that share a scale
-	maxHeight = 16
+	maxHeight = 12
 )
 
 // A zeroTile computes c = x·Wᵀ for a tile of int8 activations and np panels of

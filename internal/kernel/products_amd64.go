@@ -269,11 +269,6 @@ func floatTile1x16(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb
 //go:noescape
 func pairTile1(tiles int, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int)
 
-// floatTile16x16 is the floatTile of height 16 on 16 columns: see floatTileGeneric.
-//
-//go:noescape
-func floatTile16x16(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
-
 // roundAVX512 is roundGeneric.
 //
 //go:noescape

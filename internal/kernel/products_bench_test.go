@@ -215,3 +215,14 @@ func BenchmarkGemm(b *testing.B) {
 		})
 	}
 }
+
+// NewGang compares every loop with its twin: it has to stay below 5 ms.
+func BenchmarkNewGang(b *testing.B) {
+	pool := parallel.New(1)
+	defer pool.Close()
+	for b.Loop() {
+		if _, err := kernel.NewGang(pool, ""); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -24,7 +24,6 @@ func products() {
 		floatTile(h, 1)
 		pairTile(h)
 	}
-	floatTile(16, 1)
 	round()
 	expand(4)
 	expand(8)

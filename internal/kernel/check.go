@@ -1,0 +1,274 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"unsafe"
+
+	"afina/internal/quant"
+)
+
+// trial compares the loops of a level with their plain-Go twins on made-up
+// numbers. NewGang makes a short one, the tests make long ones.
+type trial struct {
+	got, want *products
+	alloc     func(bytes int) []byte
+	number    func() float32 // for inputs; random, around 1
+	seed      uint64
+}
+
+// newTrial compares with random numbers in ordinary memory.
+func newTrial(got *products) *trial {
+	t := &trial{got: got, want: genericProducts(), seed: 1}
+	t.alloc = func(n int) []byte { return make([]byte, n) }
+	t.number = func() float32 { return float32(int32(t.next()>>32)) * 0x1p-30 }
+	return t
+}
+
+// next is splitmix64 (Steele et al. 2014).
+func (t *trial) next() uint64 {
+	t.seed += 0x9e3779b97f4a7c15
+	x := (t.seed ^ t.seed>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// all compares every loop on tiles of every height: k2 pairs or nblk blocks of
+// numbers and np panels.
+func (t *trial) all(np, nblk int) error {
+	for h, tile := range t.got.zero4 {
+		if tile == nil || !slices.Contains(heights[:], h) {
+			continue
+		}
+		for _, compare := range []func(h, np, nblk int) error{t.ints, t.floats, t.quantise} {
+			if err := compare(h, np, nblk); err != nil {
+				return fmt.Errorf("tiles of height %d: %w", h, err)
+			}
+		}
+	}
+	for _, compare := range []func(np, nblk int) error{t.expansions, t.turns} {
+		if err := compare(np, nblk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func cast[T any](b []byte, n int) []T {
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), n)
+}
+
+func (t *trial) float32s(n int) []float32 {
+	x := cast[float32](t.alloc(4*n), n)
+	for i := range x {
+		x[i] = t.number()
+	}
+	return x
+}
+
+func (t *trial) float16s(n int) []uint16 {
+	x := cast[uint16](t.alloc(2*n), n)
+	for i := range x {
+		x[i] = quant.F32ToF16(t.number())
+	}
+	return x
+}
+
+func (t *trial) pairs(n int) []uint32 {
+	x := cast[uint32](t.alloc(4*n), n)
+	for i := range x {
+		x[i] = pair(t.number(), t.number())
+	}
+	return x
+}
+
+func (t *trial) bytes(n int) []byte {
+	x := t.alloc(n)
+	for i := range x {
+		x[i] = byte(t.next())
+	}
+	return x
+}
+
+// outputs returns two places for n results, filled alike.
+func (t *trial) outputs(n int) (got, want []float32) {
+	got, want = t.float32s(n), make([]float32, n)
+	copy(want, got)
+	return got, want
+}
+
+// ints compares the products of int8 with quantised weights.
+func (t *trial) ints(h, np, nblk int) error {
+	ldc := np*narrow + 3
+	ds, ms := t.float16s(np*nblk*narrow), t.float16s(np*nblk*narrow)
+	a := cast[int8](t.bytes(nblk*block*h), nblk*block*h)
+	for i := range a {
+		a[i] = max(a[i], -127)
+	}
+	s, sum := t.float32s(nblk*h), t.float32s(nblk*h)
+	init := cast[int32](t.alloc(4*nblk*h), nblk*h)
+	for i := range init {
+		init[i] = int32(t.next()) >> 16
+	}
+	n := (h-1)*ldc + np*narrow
+	for _, bits := range []int{4, 8} {
+		qs := t.bytes(np * nblk * blockBytes(bits))
+		z, zt, m, mt := t.got.zero4[h], t.want.zero4[h], t.got.min4[h], t.want.min4[h]
+		if bits == 8 {
+			z, zt, m, mt = t.got.zero8[h], t.want.zero8[h], t.got.min8[h], t.want.min8[h]
+		}
+		got, want := t.outputs(n)
+		z(np, nblk, &qs[0], &ds[0], &a[0], &s[0], &init[0], &got[0], ldc)
+		zt(np, nblk, &qs[0], &ds[0], &a[0], &s[0], &init[0], &want[0], ldc)
+		if err := near(got, want); err != nil {
+			return fmt.Errorf("%d-bit weights with a zero: %w", bits, err)
+		}
+		m(np, nblk, &qs[0], &ds[0], &ms[0], &a[0], &s[0], &sum[0], &got[0], ldc)
+		mt(np, nblk, &qs[0], &ds[0], &ms[0], &a[0], &s[0], &sum[0], &want[0], ldc)
+		if err := near(got, want); err != nil {
+			return fmt.Errorf("%d-bit weights with minima: %w", bits, err)
+		}
+	}
+	return nil
+}
+
+// floats compares the products of floats and of pairs of bfloat16.
+func (t *trial) floats(h, tiles, nblk int) error {
+	k, ldc := nblk*5, wide+5
+	for add := range 2 {
+		for _, width := range []int{narrow, wide} {
+			f, ft := t.got.float16[h], t.want.float16[h]
+			if width == wide {
+				f, ft = t.got.float32[h], t.want.float32[h]
+			}
+			a, b := t.float32s((tiles*h-1)*(k+1)+k), t.float32s((k-1)*(width+2)+width)
+			got, want := t.outputs((tiles*h-1)*ldc + width)
+			f(tiles, k, &a[0], k+1, 1, &b[0], width+2, &got[0], ldc, 0.5, add)
+			ft(tiles, k, &a[0], k+1, 1, &b[0], width+2, &want[0], ldc, 0.5, add)
+			if err := near(got, want); err != nil {
+				return fmt.Errorf("floats in %d columns: %w", width, err)
+			}
+			f(tiles, k, &a[0], 1, tiles*h, &b[0], width, &got[0], ldc, -2, add)
+			ft(tiles, k, &a[0], 1, tiles*h, &b[0], width, &want[0], ldc, -2, add)
+			if err := near(got, want); err != nil {
+				return fmt.Errorf("floats turned, in %d columns: %w", width, err)
+			}
+		}
+		if !t.got.pairs {
+			continue
+		}
+		a, b := t.pairs((tiles*h-1)*(k+1)+k), t.pairs(k*wide)
+		got, want := t.outputs((tiles*h-1)*ldc + wide)
+		t.got.pair[h](tiles, k, &a[0], k+1, &b[0], &got[0], ldc, add)
+		t.want.pair[h](tiles, k, &a[0], k+1, &b[0], &want[0], ldc, add)
+		if err := near(got, want); err != nil {
+			return fmt.Errorf("pairs of bfloat16: %w", err)
+		}
+	}
+	return nil
+}
+
+// quantise compares the int8 form of activations, which must be the same bits.
+func (t *trial) quantise(h, _, nblk int) error {
+	x, n := t.float32s(nblk*block), (nblk-1)*h+1
+	kinds := [2]*products{t.got, t.want}
+	var a [2][]byte
+	var floats [2][]float32
+	var ints [2][]int32
+	for i, kit := range kinds {
+		size := (nblk*8-1)*4*h + 4
+		a[i] = t.alloc(size)
+		floats[i], ints[i] = cast[float32](t.alloc(8*n), 2*n), cast[int32](t.alloc(8*n), 2*n)
+		clear(a[i])
+		clear(floats[i])
+		clear(ints[i])
+		kit.quantise(nblk, h, &x[0], (*int8)(unsafe.Pointer(&a[i][0])), &floats[i][0], &ints[i][0], &ints[i][n], &floats[i][n])
+	}
+	if !slices.Equal(a[0], a[1]) || !slices.Equal(ints[0], ints[1]) {
+		return fmt.Errorf("int8 activations: %w", errTwins)
+	}
+	return same(floats[0], floats[1], "scales of int8 activations")
+}
+
+// expansions compares the ways back from packed weights, the same bits too.
+func (t *trial) expansions(np, nblk int) error {
+	ds, ms := t.float16s(np*nblk*narrow), t.float16s(np*nblk*narrow)
+	for _, bits := range []int{4, 8} {
+		f, ft := t.got.expand4, t.want.expand4
+		if bits == 8 {
+			f, ft = t.got.expand8, t.want.expand8
+		}
+		size := blockBytes(bits)
+		qs := t.bytes(np * nblk * size)
+		for _, m := range []*uint16{nil, &ms[0]} {
+			got, want := t.pairs(np*8*wide), make([]uint32, np*8*wide)
+			f(np, &qs[0], nblk*size, &ds[0], m, nblk*narrow, &got[0])
+			ft(np, &qs[0], nblk*size, &ds[0], m, nblk*narrow, &want[0])
+			if !slices.Equal(got, want) {
+				return fmt.Errorf("%d-bit weights to bfloat16: %w", bits, errTwins)
+			}
+		}
+	}
+	src := t.pairs(np * nblk * 16 * wide)
+	got, want := t.pairs(np*16*wide), make([]uint32, np*16*wide)
+	t.got.expandPairs(np, &src[0], nblk*16*wide, &got[0])
+	t.want.expandPairs(np, &src[0], nblk*16*wide, &want[0])
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("pairs along the rows: %w", errTwins)
+	}
+	return nil
+}
+
+// turns compares what only moves or rounds numbers.
+func (t *trial) turns(np, nblk int) error {
+	x := t.float32s(nblk * 32)
+	got, want := t.pairs(nblk*16), make([]uint32, nblk*16)
+	t.got.round(nblk, &x[0], &got[0])
+	t.want.round(nblk, &x[0], &want[0])
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("float32 to bfloat16: %w", errTwins)
+	}
+	for _, width := range []int{narrow, wide} {
+		k, w := nblk*7+np, min(width, 5*np)
+		b := t.float32s((w-1)*(k+1) + k)
+		got, want := t.outputs(k * width)
+		t.got.transpose(w, k, b, k+1, got, width)
+		t.want.transpose(w, k, b, k+1, want, width)
+		for l := range k {
+			if !slices.Equal(got[l*width:][:w], want[l*width:][:w]) {
+				return fmt.Errorf("transposing to %d columns: %w", width, errTwins)
+			}
+		}
+	}
+	return nil
+}
+
+var errTwins = errors.New("not what plain Go computes")
+
+// same reports results that are not the same bits; any two NaNs are.
+func same(got, want []float32, what string) error {
+	for i := range want {
+		if got[i] != want[i] && (got[i] == got[i] || want[i] == want[i]) {
+			return fmt.Errorf("%s: %g where plain Go has %g: %w", what, got[i], want[i], errTwins)
+		}
+	}
+	return nil
+}
+
+// near reports results further apart than the order of a float32 sum explains:
+// a ten-thousandth of their root mean square.
+func near(got, want []float32) error {
+	var squares float64
+	for _, v := range want {
+		squares += float64(v) * float64(v)
+	}
+	bound := 1e-4 * math.Sqrt(squares/float64(len(want)))
+	for i := range want {
+		if d := math.Abs(float64(got[i]) - float64(want[i])); !(d <= bound) {
+			return fmt.Errorf("%g where plain Go has %g: %w", got[i], want[i], errTwins)
+		}
+	}
+	return nil
+}
