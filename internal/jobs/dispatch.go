@@ -160,7 +160,7 @@ func (q *Queue) dropStrays(ctx context.Context) error {
 // Run works until ctx ends, then lets running jobs save a checkpoint; they go
 // back to the queue. It is called once.
 func (q *Queue) Run(ctx context.Context) error {
-	if err := q.renew(ctx); err != nil {
+	if err := q.renew(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("fill the dispatcher: %w", err)
 	}
 	if err := q.river.Start(context.WithoutCancel(ctx)); err != nil {

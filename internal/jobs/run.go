@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -30,24 +31,19 @@ var (
 // errGone ends a change of a job that is no longer this run's.
 var errGone = errors.New("the job is not running any more")
 
-// flushEvery is the least time between two writes of one curve.
-const flushEvery = 250 * time.Millisecond
-
 // run is a job while a worker has it.
 type run struct {
 	q      *Queue
 	job    Job // as it was claimed
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	wake   chan struct{} // there is something to write
-	broken error         // why the curve could not be stored; read when the scribe has ended
+	due    atomic.Bool // the slice's time is over
 
 	mu         sync.Mutex
 	progress   Progress
 	pending    []store.Point // not yet stored
-	checkpoint bool          // one was saved since the last write
-	stepped    bool          // a step was made in this slice
-	due        bool          // the slice's time is over
+	checkpoint bool          // a new one was saved since the last write
+	broken     error         // why the curve could not be stored
 
 	writing sync.Mutex // one write at a time, so that points do not overtake
 }
@@ -94,25 +90,17 @@ func (q *Queue) claim() (*run, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	r := &run{q: q, job: job, progress: job.Progress, wake: make(chan struct{}, 1)}
+	r := &run{q: q, job: job, progress: job.Progress}
 	r.ctx, r.cancel = context.WithCancelCause(q.alive)
 	q.runs[job.ID] = r
 	return r, true, nil
 }
 
-// execute runs the job until it is done, fails, or its context ends, and
-// stores its curve meanwhile.
+// execute runs the job until it is done, fails, or its context ends.
 func (r *run) execute() outcome {
-	slice := time.AfterFunc(r.q.options.Slice, r.expire)
+	slice := time.AfterFunc(r.q.options.Slice, func() { r.due.Store(true) })
 	defer slice.Stop()
-
-	done := make(chan struct{})
-	var scribe sync.WaitGroup
-	scribe.Go(func() { r.scribe(done) })
-	result, err := r.call()
-	close(done)
-	scribe.Wait()
-	return r.judge(result, err)
+	return r.judge(r.call())
 }
 
 // call calls the runner. A panic is an error; the worker lives on.
@@ -135,48 +123,52 @@ type panicked struct{}
 
 func (*panicked) Error() string { return "panic" }
 
-// expire ends the slice, at the next step at the latest: a slice makes at least
-// one step, however short it is.
-func (r *run) expire() {
-	r.mu.Lock()
-	r.due = true
-	now := r.stepped
-	r.mu.Unlock()
-	if now {
-		r.cancel(errSlice)
-	}
-}
-
-// observe takes the news of a step. It is called by the training loop and only
-// touches memory.
+// observe takes the news of a step, and stores it before the next step begins:
+// so every step before a checkpoint is on the curve whenever the process dies.
+// (The checkpoint's own step is told again when training goes on from it.) That
+// costs a step one small commit, milliseconds.
 func (r *run) observe(e train.Event) {
 	point := ProgressOf(e)
-	job := r.job
 	text, err := json.Marshal(point)
 	if err != nil { // ProgressOf leaves no number that JSON lacks
 		panic(fmt.Sprintf("jobs: point %+v: %v", point, err))
 	}
+	further := point.Step > r.job.Progress.Step // than any run before this slice
 	r.mu.Lock()
 	r.pending = append(r.pending, store.Point{Step: point.Step, Data: text})
-	r.checkpoint = r.checkpoint || e.Checkpoint
+	r.checkpoint = r.checkpoint || e.Checkpoint && further
 	last := r.progress.EvalLoss
 	r.progress = point
-	if r.progress.EvalLoss == nil {
+	if point.EvalLoss == nil {
 		r.progress.EvalLoss = last
 	}
+	job := r.job
 	job.Progress = r.progress
-	r.stepped = true
-	due := r.due
 	r.mu.Unlock()
 
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-	if due {
+	r.record()
+	if further && r.due.Load() { // a slice gets further, however short it is
 		r.cancel(errSlice)
 	}
 	r.q.tell(Event{Job: job, Point: &point})
+}
+
+// record writes what is pending. What cannot be written now is kept for the next
+// time, unless the disk is to blame: then the run ends.
+func (r *run) record() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	err := r.flush(ctx)
+	if err == nil {
+		return
+	}
+	r.q.log.Error("the curve of a job cannot be stored", zap.String("job", r.job.ID), zap.Error(err))
+	if store.IsStorage(err) {
+		r.mu.Lock()
+		r.broken = err
+		r.mu.Unlock()
+		r.cancel(errStorage)
+	}
 }
 
 // now is how far the run is.
@@ -184,32 +176,6 @@ func (r *run) now() Progress {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.progress
-}
-
-// scribe writes points as they come, but not too often, until done is closed.
-// finish writes the rest.
-func (r *run) scribe(done <-chan struct{}) {
-	for {
-		select {
-		case <-r.wake:
-		case <-done:
-			return
-		}
-		if err := r.flush(context.Background()); err != nil {
-			r.q.log.Error("the curve of a job cannot be stored", zap.String("job", r.job.ID), zap.Error(err))
-			if store.IsStorage(err) {
-				r.broken = err
-				r.cancel(errStorage)
-				return
-			}
-			r.wake <- struct{}{} // the channel has room: this goroutine has just emptied it, and others do not wait
-		}
-		select {
-		case <-time.After(flushEvery):
-		case <-done:
-			return
-		}
-	}
 }
 
 // flush stores the points that are not yet stored.
@@ -259,7 +225,9 @@ func (r *run) judge(result finetune.Result, err error) outcome {
 		case errCancelled:
 			return outcome{state: Cancelled}
 		case errStorage:
+			r.mu.Lock()
 			err = r.broken
+			r.mu.Unlock()
 		default:
 			return outcome{state: Queued}
 		}
