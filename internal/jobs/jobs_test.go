@@ -753,29 +753,41 @@ func TestDelete(t *testing.T) {
 func TestDiskFull(t *testing.T) {
 	s := open(t, t.TempDir())
 	s.DB().SetMaxOpenConns(1)
-	gate := make(chan struct{})
+	gate, stopped := make(chan struct{}), make(chan struct{})
 	p := start(t, s, runner{run: func(ctx context.Context, s finetune.Spec, dir, job string, observe func(train.Event)) (finetune.Result, error) {
 		if s.Name != "a" {
 			return instant(ctx, s, dir, job, observe)
 		}
 		<-gate
+		defer close(stopped)
 		for i := 1; ctx.Err() == nil; i++ {
 			observe(train.Event{Step: i, Steps: 1 << 30, TrainLoss: 1})
 		}
 		return finetune.Result{}, ctx.Err()
 	}}, jobs.Options{})
+	// The limit is a property of the connection, and connections come and go.
+	limit := func(pages int) {
+		t.Helper()
+		if _, err := s.DB().Exec(fmt.Sprintf("PRAGMA max_page_count = %d", pages)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 	j := p.submit("a")
 	p.awaitState(j.ID, jobs.Running)
-	if _, err := s.DB().Exec("PRAGMA max_page_count = 1"); err != nil {
-		t.Fatal(err)
-	}
+	limit(1)
 	close(gate)
-	time.Sleep(300 * time.Millisecond)
-	if _, err := s.DB().Exec("PRAGMA max_page_count = 1000000"); err != nil {
-		t.Fatal(err)
+	for full := true; full; {
+		select {
+		case <-stopped:
+			full = false
+		default:
+			limit(1)
+		}
 	}
-	if j = p.awaitState(j.ID, jobs.Failed); j.Error.Code != "storage_error" {
-		t.Errorf("failed with %+v", j.Error)
+	j = p.await(j.ID, "the end", func(j jobs.Job) bool { limit(1 << 20); return j.Status.Over() })
+	if j.Status != jobs.Failed || j.Error.Code != "storage_error" {
+		t.Errorf("%s with %+v", j.Status, j.Error)
 	}
 	p.awaitState(p.submit("b").ID, jobs.Succeeded)
 }
