@@ -24,7 +24,8 @@ func (h Heads) check() {
 //	lse    is (Query, n): log-sum-exp of each row, kept for the backward
 //
 // first never falls and first[t] ≤ t. Query head i reads the keys and values of
-// head i/(Query/KV).
+// head i/(Query/KV). What is not a number shows in every token that sees it; it
+// may also show in others of its conversation, never in another conversation.
 func (g *Gang) Attention(out, lse, q, k, v []float32, first []int32, h Heads) {
 	checkAttention(out, lse, q, k, v, first, h)
 	if g.attentionFast(out, lse, q, k, v, first, h) {

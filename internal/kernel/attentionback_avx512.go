@@ -112,6 +112,7 @@ func (b *backward) chunk(keys keysOf, head, slot int) {
 	clear(dk)
 	clear(dv)
 	for _, t := range b.tiles[keys.tile0:keys.tile] {
+		t.lo = max(t.lo, keys.lo) // queries before the block see nothing of it
 		lo, hi := max(keys.lo, int(b.first[t.lo])), min(keys.hi, t.hi)
 		if lo >= hi {
 			continue

@@ -1,0 +1,397 @@
+package kernel_test
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"afina/internal/kernel"
+)
+
+// scene is one attention with random inputs.
+type scene struct {
+	h             kernel.Heads
+	first         []int32
+	q, k, v, dout []float32
+	out, lse      []float32
+	dq, dk, dv    []float32
+}
+
+// packed lays conversations of the given lengths one after the other.
+func packed(lengths ...int) (first []int32) {
+	for _, n := range lengths {
+		first = append(first, slices.Repeat([]int32{int32(len(first))}, n)...)
+	}
+	return first
+}
+
+// window is a row whose tokens see only the last size tokens.
+func window(n, size int) []int32 {
+	first := make([]int32, n)
+	for t := range first {
+		first[t] = int32(max(0, t-size+1))
+	}
+	return first
+}
+
+func heads(query, kv, dim int) kernel.Heads {
+	return kernel.Heads{Query: query, KV: kv, Dim: dim, Scale: float32(1 / math.Sqrt(float64(dim)))}
+}
+
+func newScene(a *arena, h kernel.Heads, first []int32) *scene {
+	n := len(first)
+	return &scene{h: h, first: first,
+		q: a.numbers(n * h.Query * h.Dim), dout: a.numbers(n * h.Query * h.Dim),
+		k: a.numbers(n * h.KV * h.Dim), v: a.numbers(n * h.KV * h.Dim),
+		out: a.zeros(n * h.Query * h.Dim), lse: a.zeros(n * h.Query),
+		dq: a.zeros(n * h.Query * h.Dim), dk: a.zeros(n * h.KV * h.Dim), dv: a.zeros(n * h.KV * h.Dim)}
+}
+
+func (s *scene) forward(g *kernel.Gang) { g.Attention(s.out, s.lse, s.q, s.k, s.v, s.first, s.h) }
+
+func (s *scene) backward(g *kernel.Gang) {
+	g.AttentionBack(s.dq, s.dk, s.dv, s.dout, s.out, s.lse, s.q, s.k, s.v, s.first, s.h)
+}
+
+func (s *scene) results() map[string][]float32 {
+	return map[string][]float32{"out": s.out, "lse": s.lse, "dq": s.dq, "dk": s.dk, "dv": s.dv}
+}
+
+// again is the same inputs with fresh results.
+func (s *scene) again(a *arena) *scene {
+	c := *s
+	c.out, c.lse, c.dq, c.dk, c.dv = a.zeros(len(s.out)), a.zeros(len(s.lse)), a.zeros(len(s.dq)), a.zeros(len(s.dk)), a.zeros(len(s.dv))
+	return &c
+}
+
+var scenes = []struct {
+	name  string
+	h     kernel.Heads
+	first []int32
+}{
+	{"one token", heads(1, 1, 16), packed(1)},
+	{"two tokens", heads(2, 1, 16), packed(2)},
+	{"tile and a half", heads(2, 2, 32), packed(70)},
+	{"block and one", heads(3, 1, 16), packed(129)},
+	{"smollm", heads(9, 3, 64), packed(200)},
+	{"smollm packed", heads(9, 3, 64), packed(31, 1, 100, 1, 1, 130, 48)},
+	{"phi-2", heads(4, 4, 80), packed(90, 75)},
+	{"qwen", heads(7, 1, 128), packed(60)},
+	{"gemma", heads(2, 1, 256), packed(40, 30)},
+	{"window", heads(2, 1, 16), window(300, 37)},
+	{"long", heads(2, 1, 16), packed(1100, 1300)},
+	{"dim the tiles do not take", heads(4, 2, 20), packed(20, 33)},
+}
+
+func TestAttentionTwins(t *testing.T) {
+	plain, fast := twins(t, 2)
+	for _, c := range scenes {
+		for _, spread := range []float64{1, 8} {
+			t.Run(fmt.Sprintf("%s/%v", c.name, spread), func(t *testing.T) {
+				a := newArena(t, 11)
+				want := newScene(a, c.h, c.first)
+				for i := range want.q {
+					want.q[i] *= float32(spread)
+				}
+				want.forward(plain)
+				want.backward(plain)
+				for level, g := range fast {
+					got := want.again(a)
+					got.forward(g)
+					got.backward(g)
+					for name, x := range want.results() {
+						compare(t, fmt.Sprint(level, " ", name), got.results()[name], x, 4e-6, 4e-6*spread*norm(x))
+					}
+				}
+			})
+		}
+	}
+}
+
+// norm is the root of the mean square, at least 1.
+func norm(x []float32) float64 {
+	s := 0.0
+	for _, v := range x {
+		s += float64(v) * float64(v)
+	}
+	return max(1, math.Sqrt(s/float64(len(x))))
+}
+
+// TestAttentionWorkers: any number of workers gives the same bits.
+func TestAttentionWorkers(t *testing.T) {
+	a := newArena(t, 12)
+	s := newScene(a, heads(6, 2, 64), packed(150, 170))
+	lanes, q := history(a, s.h, 2100, 3, 5)
+	var want map[string][]float32
+	for _, workers := range []int{1, 2, 5} {
+		_, fast := twins(t, workers)
+		g, ok := fast[kernel.AVX512]
+		if !ok {
+			t.Skip("no tiles at this machine's levels")
+		}
+		got := s.again(a)
+		got.forward(g)
+		got.backward(g)
+		cached := a.zeros(len(q))
+		g.AttentionCached(cached, q, lanes, s.h)
+		results := got.results()
+		results["cached"] = cached
+		if want == nil {
+			want = results
+		}
+		for name, x := range results {
+			if !slices.Equal(x, want[name]) {
+				t.Errorf("%s differs with %d workers", name, workers)
+			}
+		}
+	}
+}
+
+// TestAttentionIsolation changes one conversation, to NaN even: the others keep
+// every bit, forward and backward. Then it changes the future of a token.
+func TestAttentionIsolation(t *testing.T) {
+	plain, fast := twins(t, 2)
+	fast[kernel.Generic] = plain
+	for level, g := range fast {
+		a := newArena(t, 13)
+		h := heads(3, 1, 32)
+		s := newScene(a, h, packed(33, 50, 90))
+		s.forward(g)
+		s.backward(g)
+		other := s.again(a)
+		other.q, other.k, other.v, other.dout = a.clone(s.q), a.clone(s.k), a.clone(s.v), a.clone(s.dout)
+		for t := 33; t < 83; t++ {
+			for _, x := range [][]float32{other.q, other.k, other.v, other.dout} {
+				cols := len(x) / len(s.first)
+				x[t*cols] = []float32{nan, inf, 7}[t%3]
+			}
+		}
+		other.forward(g)
+		other.backward(g)
+		for name, x := range s.results() {
+			y := other.results()[name]
+			rows := 1
+			if name == "lse" {
+				rows = h.Query
+			}
+			for r := range rows {
+				n := len(x) / rows / len(s.first)
+				x, y := x[r*n*len(s.first):], y[r*n*len(s.first):]
+				if !slices.Equal(x[:33*n], y[:33*n]) || !slices.Equal(x[83*n:173*n], y[83*n:173*n]) {
+					t.Errorf("%s: %s of a conversation depends on another", level, name)
+				}
+				if slices.Equal(x[33*n:83*n], y[33*n:83*n]) {
+					t.Errorf("%s: %s of the changed conversation did not change", level, name)
+				}
+			}
+		}
+		future := s.again(a)
+		future.k, future.v = a.clone(s.k), a.clone(s.v)
+		for i := 120 * 32; i < len(future.k); i++ {
+			future.k[i], future.v[i] = 9, 9
+		}
+		future.forward(g)
+		if n := 3 * 32; !slices.Equal(future.out[:120*n], s.out[:120*n]) || slices.Equal(future.out[120*n:], s.out[120*n:]) {
+			t.Errorf("%s: a token depends on the future, or not on itself", level)
+		}
+	}
+}
+
+// TestAttentionShowsNaN: what is not a number in q, k or v must show in every
+// row that sees it.
+func TestAttentionShowsNaN(t *testing.T) {
+	plain, fast := twins(t, 1)
+	fast[kernel.Generic] = plain
+	for level, g := range fast {
+		for _, bad := range []float32{nan, inf} {
+			for part := range 3 {
+				a := newArena(t, 14)
+				s := newScene(a, heads(1, 1, 16), packed(150))
+				[][]float32{s.q, s.k, s.v}[part][20*16+3] = bad
+				s.forward(g)
+				for row := range 150 {
+					sees := row == 20 || row > 20 && part > 0
+					sound := true
+					for _, v := range s.out[row*16 : (row+1)*16] {
+						sound = sound && !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0)
+					}
+					// A key of -Inf·q is a score of -Inf: no weight, which is sound.
+					if sees && sound && (bad != inf || part == 2) {
+						t.Fatalf("%s: row %d looks sound, %v in %c is hidden", level, row, bad, "qkv"[part])
+					}
+					// In v it may show in the rows of its tile that do not see it.
+					if !sees && row < 20 && !sound && (part < 2 || level == kernel.Generic) {
+						t.Fatalf("%s: row %d sees the future", level, row)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestAttentionExtremes: scores of thousands, where exp of any would overflow.
+func TestAttentionExtremes(t *testing.T) {
+	plain, fast := twins(t, 1)
+	for level, g := range fast {
+		for _, size := range []float64{0x1p-100, 0x1p10, 0x1p50} {
+			a := newArena(t, 15)
+			want := newScene(a, heads(2, 1, 16), packed(140))
+			for i := range want.q {
+				// Powers of two and few values: the scores are exact.
+				want.q[i] = float32(math.Round(float64(want.q[i])) * size)
+			}
+			for i := range want.k {
+				want.k[i] = float32(math.Round(float64(want.k[i])))
+			}
+			want.forward(plain)
+			got := want.again(a)
+			got.forward(g)
+			compare(t, fmt.Sprint(level, " out ", size), got.out, want.out, 1e-5, 1e-5)
+			compare(t, fmt.Sprint(level, " lse ", size), got.lse, want.lse, 1e-6, 1e-6)
+		}
+	}
+}
+
+// history makes a cache of length keys of one sequence and lanes on it: the last
+// few positions together, as of a piece of a prompt, then others of other
+// sequences.
+func history(a *arena, h kernel.Heads, length, last, others int) (lanes []kernel.Lane, q []float32) {
+	k, v := a.numbers(length*h.KV*h.Dim), a.numbers(length*h.KV*h.Dim)
+	for i := range last {
+		n := length - last + i + 1
+		lanes = append(lanes, kernel.Lane{K: k[:n*h.KV*h.Dim], V: v[:n*h.KV*h.Dim], Len: n})
+	}
+	for range others {
+		n := 1 + a.rng.IntN(length)
+		lanes = append(lanes, kernel.Lane{K: a.numbers(n * h.KV * h.Dim), V: a.numbers(n * h.KV * h.Dim), Len: n})
+	}
+	return lanes, a.numbers(len(lanes) * h.Query * h.Dim)
+}
+
+func TestAttentionCached(t *testing.T) {
+	plain, fast := twins(t, 2)
+	for level, g := range fast {
+		for _, c := range []struct {
+			name                 string
+			h                    kernel.Heads
+			length, last, others int
+		}{
+			{"one key", heads(9, 3, 64), 1, 1, 0},
+			{"few keys", heads(9, 3, 64), 17, 2, 2},
+			{"block", heads(9, 3, 64), 128, 1, 1},
+			{"block and one", heads(4, 4, 80), 129, 1, 1},
+			{"prompt", heads(9, 3, 64), 300, 100, 1},
+			{"pieces", heads(9, 3, 64), 2500, 40, 3},
+			{"lanes on both sides of a piece", heads(3, 1, 16), 1030, 12, 0},
+			{"many query heads", heads(48, 1, 16), 50, 5, 1},
+			{"too many query heads", heads(64, 1, 16), 50, 5, 1},
+			{"dim the tiles do not take", heads(4, 2, 20), 50, 5, 1},
+		} {
+			t.Run(fmt.Sprintf("%s/%s", level, c.name), func(t *testing.T) {
+				a := newArena(t, 16)
+				lanes, q := history(a, c.h, c.length, c.last, c.others)
+				want, got := a.zeros(len(q)), a.zeros(len(q))
+				plain.AttentionCached(want, q, lanes, c.h)
+				g.AttentionCached(got, q, lanes, c.h)
+				compare(t, "out", got, want, 3e-6, 2e-6)
+				// Alone, every lane gets the same bits.
+				size := c.h.Query * c.h.Dim
+				for i := range lanes {
+					alone := a.zeros(size)
+					g.AttentionCached(alone, q[i*size:(i+1)*size], lanes[i:i+1], c.h)
+					if !slices.Equal(alone, got[i*size:(i+1)*size]) {
+						t.Fatalf("lane %d depends on its company", i)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestCachedIsAttention: what serving computes token by token is bit for bit
+// what training computed for the whole row, up to the length of one piece.
+func TestCachedIsAttention(t *testing.T) {
+	_, fast := twins(t, 2)
+	for level, g := range fast {
+		a := newArena(t, 17)
+		s := newScene(a, heads(6, 2, 64), packed(333))
+		s.forward(g)
+		var lanes []kernel.Lane
+		for n := range s.first {
+			cols := (n + 1) * 2 * 64
+			lanes = append(lanes, kernel.Lane{K: s.k[:cols], V: s.v[:cols], Len: n + 1})
+		}
+		got := a.zeros(len(s.out))
+		g.AttentionCached(got, s.q, lanes, s.h)
+		if level == kernel.AVX512 && !slices.Equal(got, s.out) {
+			t.Errorf("%s: not the same bits", level)
+		}
+		compare(t, string(level), got, s.out, 1e-6, 1e-6)
+	}
+}
+
+// TestShapePanics: a shape that cannot be is a programmer's mistake and says so.
+func TestShapePanics(t *testing.T) {
+	plain, fast := twins(t, 1)
+	fast[kernel.Generic] = plain
+	x := make([]float32, 64)
+	for name, f := range map[string]func(g *kernel.Gang){
+		"heads":    func(g *kernel.Gang) { g.Attention(x, x, x, x, x, []int32{0}, kernel.Heads{Query: 3, KV: 2, Dim: 4}) },
+		"short q":  func(g *kernel.Gang) { g.Attention(x, x, x[:3], x, x, []int32{0}, heads(1, 1, 4)) },
+		"future":   func(g *kernel.Gang) { g.Attention(x, x, x, x, x, []int32{1}, heads(1, 1, 4)) },
+		"falling":  func(g *kernel.Gang) { g.Attention(x, x, x, x, x, []int32{0, 1, 0}, heads(1, 1, 4)) },
+		"no key":   func(g *kernel.Gang) { g.AttentionCached(x, x, []kernel.Lane{{}}, heads(1, 1, 4)) },
+		"norm":     func(g *kernel.Gang) { g.RMSNorm(x, x, 2, 33, x, 1e-5) },
+		"dropout":  func(g *kernel.Gang) { g.Dropout(x, x, 1, 1) },
+		"target":   func(g *kernel.Gang) { g.CrossEntropy(x, 1, 64, []int32{64}) },
+		"rotation": func(g *kernel.Gang) { g.Rotate(x, 1, 1, 8, []int32{0}, kernel.Rotary{Dims: 10, Base: 10}, false) },
+	} {
+		for level, g := range fast {
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Errorf("%s: %s did not panic", level, name)
+					}
+				}()
+				f(g)
+			}()
+		}
+	}
+}
+
+func FuzzAttention(f *testing.F) {
+	f.Add(uint64(1), uint8(3), uint8(1), uint8(4), uint16(100), uint8(30))
+	f.Add(uint64(2), uint8(1), uint8(2), uint8(5), uint16(257), uint8(200))
+	f.Fuzz(func(t *testing.T, seed uint64, group, kv, dim uint8, n uint16, every uint8) {
+		plain, fast := twins(t, 2)
+		a := newArena(t, seed)
+		h := heads(int(group%4+1)*int(kv%3+1), int(kv%3+1), 16*int(dim%6+1))
+		var first []int32
+		for t := range int(n%300) + 1 {
+			lo := int32(0)
+			if t > 0 {
+				lo = first[t-1]
+			}
+			switch a.rng.IntN(int(every) + 2) {
+			case 0:
+				lo = int32(t)
+			case 1:
+				lo += int32(a.rng.IntN(t + 1 - int(lo)))
+			}
+			first = append(first, lo)
+		}
+		want := newScene(a, h, first)
+		want.forward(plain)
+		want.backward(plain)
+		for level, g := range fast {
+			got := want.again(a)
+			got.forward(g)
+			got.backward(g)
+			for name, x := range want.results() {
+				compare(t, fmt.Sprint(level, " ", name), got.results()[name], x, 4e-6, 4e-6*norm(x))
+			}
+		}
+	})
+}
+
