@@ -180,7 +180,7 @@ func (f files) load(s *state, tensors []tensor) (found bool, err error) {
 		case errors.Is(err, errDamaged):
 			damaged = true
 		default:
-			return false, err
+			return false, fmt.Errorf("read the checkpoint: %w", err)
 		}
 	}
 	if damaged {
