@@ -211,9 +211,8 @@ func addNamed(parts map[string]*part, name string, t quant.Matrix, m *model.Mode
 	if layer < 0 || layer >= len(m.Layers) {
 		return mismatch("the adapter changes layer %d; %s has %d layers", layer, m.Name, len(m.Layers))
 	}
-	in, out := t.Cols, t.Rows
-	if isA && in > 1<<20 || !isA && out > 1<<20 || min(in, out) > 3*MaxRank {
-		return unsupported("%q is (%d, %d), larger than any adapter of rank %d", name, t.Rows, t.Cols, MaxRank)
+	if err := plausible(t, isA, slot, layer, m); err != nil {
+		return err
 	}
 	p := parts[base]
 	if p == nil {
@@ -227,8 +226,33 @@ func addNamed(parts map[string]*part, name string, t quant.Matrix, m *model.Mode
 	return p.set(isA, x, t.Rows, t.Cols)
 }
 
-// split cuts a pair over fused q, k and v into three. Of a block-diagonal B each
-// keeps its own block.
+// plausible compares a matrix with the base before it is unpacked.
+func plausible(t quant.Matrix, isA bool, slot string, layer int, m *model.Model) error {
+	in, out, most := 0, 0, MaxRank
+	if slot == fusedQKV {
+		most *= 3
+		for _, one := range []string{"attn_q", "attn_k", "attn_v"} {
+			i, o := shape(m, one)
+			in, out = i, out+o
+		}
+	} else {
+		in, out = shape(m, slot)
+	}
+	rank, got, want := t.Cols, t.Rows, out
+	if isA {
+		rank, got, want = t.Rows, t.Cols, in
+	}
+	switch {
+	case got != want:
+		return mismatch("the adapter's %s in layer %d has %d where %s has %d", slot, layer, got, m.Name, want)
+	case rank > most:
+		return unsupported("the adapter's %s in layer %d has rank %d, above %d", slot, layer, rank, most)
+	}
+	return nil
+}
+
+// split cuts a plausible pair over fused q, k and v into three. Of a
+// block-diagonal B each keeps its own block.
 func (p *part) split(m *model.Model) ([]*part, error) {
 	if !p.haveA || !p.haveB {
 		return []*part{p}, p.check(m)
@@ -237,10 +261,6 @@ func (p *part) split(m *model.Model) ([]*part, error) {
 	row := 0
 	for _, slot := range []string{"attn_q", "attn_k", "attn_v"} {
 		in, out := shape(m, slot)
-		if p.in != in || row+out > p.out {
-			return nil, mismatch("the adapter's %s in layer %d takes %d and gives %d numbers, which does not fit %s",
-				p.slot, p.layer, p.in, p.out, m.Name)
-		}
 		one := &part{layer: p.layer, slot: slot, in: in, out: out, haveA: true, haveB: true}
 		b := p.b[row*p.rank : (row+out)*p.rank]
 		var kept []int
@@ -262,9 +282,6 @@ func (p *part) split(m *model.Model) ([]*part, error) {
 		one.rank = len(kept)
 		one.alpha = p.alpha / float64(p.rank) * float64(one.rank)
 		parts = append(parts, one)
-	}
-	if row != p.out {
-		return nil, mismatch("the adapter's %s in layer %d gives %d numbers; %s takes %d", p.slot, p.layer, p.out, m.Name, row)
 	}
 	return parts, nil
 }
