@@ -317,8 +317,11 @@ func scalar(tok json.Token, v reflect.Value, path string) error {
 			return mismatch("a whole number", tok, path)
 		}
 		i, err := strconv.ParseInt(n.String(), 10, v.Type().Bits())
+		if errors.Is(err, strconv.ErrRange) {
+			return mismatch(fmt.Sprintf("a whole number that fits in %d bits", v.Type().Bits()), tok, path)
+		}
 		if err != nil {
-			return mismatch(fmt.Sprintf("a whole number of at most %d bits", v.Type().Bits()), tok, path)
+			return mismatch("a whole number", tok, path)
 		}
 		v.SetInt(i)
 	case reflect.Float32, reflect.Float64:

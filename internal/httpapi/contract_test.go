@@ -150,18 +150,20 @@ type reply struct {
 	text   string
 }
 
-// failure is the inside of an error body.
-func (r reply) failure(t testing.TB) (f struct {
+// failure is the inside of an error body; null reads as "".
+type failure struct {
 	Message, Type string
 	Param, Code   string
 	Errors        []data.Problem
-}) {
+}
+
+func (r reply) failure(t testing.TB) failure {
 	t.Helper()
-	body := map[string]any{"error": &f}
+	var body struct{ Error failure }
 	if err := json.Unmarshal([]byte(r.text), &body); err != nil {
 		t.Fatalf("%q: %v", r.text, err)
 	}
-	return f
+	return body.Error
 }
 
 // send sends a request; headers come as name, value, ….
@@ -298,5 +300,23 @@ func TestRequestFields(t *testing.T) {
 		if r.status != http.StatusOK {
 			t.Errorf("messages[0].%s: null: %d %s", name, r.status, r.text)
 		}
+	}
+}
+
+// fuzzed sends a body to the chat without a network and checks the answer.
+func fuzzed(t *testing.T, handler http.Handler, body []byte) {
+	r := httptest.NewRequest("POST", chatPath, bytes.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	r.Host = "localhost"
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	switch {
+	case w.Code == http.StatusOK && w.Header().Get("Content-Type") == "application/json":
+		matches(t, "ChatCompletion", w.Body.Bytes())
+	case w.Code == http.StatusOK:
+	case w.Code == http.StatusBadRequest || w.Code == http.StatusRequestEntityTooLarge:
+		matches(t, "Error", w.Body.Bytes())
+	default:
+		t.Fatalf("%q: %d %s", body, w.Code, w.Body)
 	}
 }
