@@ -38,14 +38,16 @@ func (t *trial) next() uint64 {
 // all compares every loop on tiles of every height: k2 pairs or nblk blocks of
 // numbers and np panels.
 func (t *trial) all(np, nblk int) error {
-	for h, tile := range t.got.zero4 {
-		if tile == nil || !slices.Contains(heights[:], h) {
-			continue
+	for h := 1; h <= maxHeight; h++ {
+		var err error
+		if slices.Contains(t.got.intHeights[:], h) {
+			err = errors.Join(t.ints(h, np, nblk), t.quantise(h, nblk))
 		}
-		for _, compare := range []func(h, np, nblk int) error{t.ints, t.floats, t.quantise} {
-			if err := compare(h, np, nblk); err != nil {
-				return fmt.Errorf("tiles of height %d: %w", h, err)
-			}
+		if slices.Contains(t.got.floatHeights[:], h) {
+			err = errors.Join(err, t.floats(h, np, nblk))
+		}
+		if err != nil {
+			return fmt.Errorf("tiles of height %d: %w", h, err)
 		}
 	}
 	for _, compare := range []func(np, nblk int) error{t.expansions, t.turns} {
@@ -171,7 +173,7 @@ func (t *trial) floats(h, tiles, nblk int) error {
 }
 
 // quantise compares the int8 form of activations, which must be the same bits.
-func (t *trial) quantise(h, _, nblk int) error {
+func (t *trial) quantise(h, nblk int) error {
 	x, n := t.float32s(nblk*block), (nblk-1)*h+1
 	kinds := [2]*products{t.got, t.want}
 	var a [2][]byte
@@ -196,9 +198,9 @@ func (t *trial) quantise(h, _, nblk int) error {
 func (t *trial) expansions(np, nblk int) error {
 	ds, ms := t.float16s(np*nblk*narrow), t.float16s(np*nblk*narrow)
 	for _, bits := range []int{4, 8} {
-		f, ft := t.got.expand4, t.want.expand4
+		f, ft, g, gt := t.got.expand4, t.want.expand4, t.got.spread4, t.want.spread4
 		if bits == 8 {
-			f, ft = t.got.expand8, t.want.expand8
+			f, ft, g, gt = t.got.expand8, t.want.expand8, t.got.spread8, t.want.spread8
 		}
 		size := blockBytes(bits)
 		qs := t.bytes(np * nblk * size)
@@ -208,6 +210,12 @@ func (t *trial) expansions(np, nblk int) error {
 			ft(np, &qs[0], nblk*size, &ds[0], m, nblk*narrow, &want[0])
 			if !slices.Equal(got, want) {
 				return fmt.Errorf("%d-bit weights to bfloat16: %w", bits, errTwins)
+			}
+			floats, floatsWant := t.outputs(np * narrow * block)
+			g(np, &qs[0], nblk*size, &ds[0], m, nblk*narrow, &floats[0])
+			gt(np, &qs[0], nblk*size, &ds[0], m, nblk*narrow, &floatsWant[0])
+			if err := same(floats, floatsWant, "weights to float32"); err != nil {
+				return fmt.Errorf("%d-bit %w", bits, err)
 			}
 		}
 	}

@@ -30,6 +30,20 @@ func expandGeneric(np, bits int, zero float32, unpack func(*[block]int32, []byte
 	}
 }
 
+func spread4Generic(np int, qs *byte, qstep int, ds, ms *uint16, dstep int, dst *float32) {
+	for p := range np {
+		rows := unsafe.Slice(at(dst, p*narrow*block), narrow*block)
+		expandBlock(rows, 4, zero4, unpack4, at(qs, p*qstep), at(ds, p*dstep), at(ms, p*dstep))
+	}
+}
+
+func spread8Generic(np int, qs *byte, qstep int, ds, ms *uint16, dstep int, dst *float32) {
+	for p := range np {
+		rows := unsafe.Slice(at(dst, p*narrow*block), narrow*block)
+		expandBlock(rows, 8, zero8, unpack8, at(qs, p*qstep), at(ds, p*dstep), at(ms, p*dstep))
+	}
+}
+
 // expandBlock writes one block of a panel as numbers: rows is (16, 32).
 func expandBlock(rows []float32, bits int, zero float32, unpack func(*[block]int32, []byte, int), qs *byte, ds, ms *uint16) {
 	weights, scales := unsafe.Slice(qs, blockBytes(bits)), unsafe.Slice(ds, narrow)

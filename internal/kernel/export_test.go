@@ -39,7 +39,7 @@ func (w *Matrix) Dense() []float32 {
 	panel := make([]float32, (w.Rows+narrow)*block)
 	x := make([]float32, w.Rows*w.Cols)
 	for b := range w.blocks {
-		w.expandFloats(panel, b, 0, w.Rows)
+		genericProducts().spread(panel, w, b, 0, w.Rows)
 		for i := range w.Rows {
 			copy(x[i*w.Cols+b*block:][:min(block, w.Cols-b*block)], panel[i*block:])
 		}

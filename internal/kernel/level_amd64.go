@@ -8,6 +8,10 @@ import "golang.org/x/sys/cpu"
 func available() []Level {
 	levels := []Level{Generic}
 	x := &cpu.X86
+	if !x.HasAVX2 || !x.HasFMA || !x.HasF16C {
+		return levels
+	}
+	levels = append(levels, AVX2)
 	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VNNI && x.HasAVX512BF16 {
 		levels = append(levels, AVX512)
 	}
@@ -16,8 +20,11 @@ func available() []Level {
 
 // productsOf returns the loops of one available level.
 func productsOf(level Level) *products {
-	if level == AVX512 {
+	switch level {
+	case AVX512:
 		return avx512Products()
+	case AVX2:
+		return avx2Products()
 	}
 	return genericProducts()
 }

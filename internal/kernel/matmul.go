@@ -59,7 +59,7 @@ func (g *Gang) matMulInts(dst []float32, x *Operand, w *Matrix) {
 	}
 	g.run(newGrid(w.panels, step, x.n, 120), func(p0, p1, i0, i1 int) {
 		for i := i0; i < i1; {
-			h := tileHeight(x.n - i)
+			h := g.kit.intHeights.next(x.n - i)
 			whole := min(p1, w.Rows/narrow)
 			if whole > p0 {
 				g.intTile(h, p0, whole, i, x, w, &dst[i*w.Rows+p0*narrow], w.Rows)
@@ -124,9 +124,9 @@ func (g *Gang) matMulPairs(dst []float32, x *Operand, w *Matrix) {
 // are wanted.
 func (g *Gang) pairRows(k2 int, a []uint32, rs int, b *uint32, c []float32, ldc, i0, i1, cols, add int) {
 	for i := i0; i < i1; {
-		h := tileHeight(i1 - i)
+		h := g.kit.floatHeights.next(i1 - i)
 		if cols >= wide {
-			tiles := sameHeight(i1-i, h)
+			tiles := g.kit.floatHeights.same(i1-i, h)
 			g.kit.pair[h](tiles, k2, &a[i*rs], rs, b, &c[i*ldc], ldc, add)
 			i += tiles * h
 			continue
@@ -137,14 +137,6 @@ func (g *Gang) pairRows(k2 int, a []uint32, rs int, b *uint32, c []float32, ldc,
 		g.giveBack(s)
 		i += h
 	}
-}
-
-// sameHeight is how many tiles of height h come next when rest rows are left.
-func sameHeight(rest, h int) int {
-	if h < 12 {
-		return 1
-	}
-	return rest / h
 }
 
 // merge adds (add 1) or copies (add 0) the first cols columns of a tile to c.
@@ -188,10 +180,10 @@ func (g *Gang) floatPanel(s *scratch, k int, alpha float32, a []float32, rs, ks 
 	for l := 0; l < k; l += floatDepth {
 		n, more := min(floatDepth, k-l), max(add, min(l, 1))
 		for i := i0; i < i1; {
-			h := tileHeight(i1 - i)
+			h := g.kit.floatHeights.next(i1 - i)
 			x, right := &a[i*rs+l*ks], &b[l*ldb]
 			if cols >= width {
-				tiles := sameHeight(i1-i, h)
+				tiles := g.kit.floatHeights.same(i1-i, h)
 				kit[h](tiles, n, x, rs, ks, right, ldb, &c[i*ldc], ldc, alpha, more)
 				i += tiles * h
 				continue

@@ -78,15 +78,15 @@ func (g *Gang) backFloats(dx, dy []float32, n int, w *Matrix) {
 		panel := s.float32s(backDepth * wide)
 		for r := 0; r < w.Rows; r += backDepth {
 			end := min(r+backDepth, w.Rows)
-			w.expandFloats(panel, b, r, end)
+			g.kit.spread(panel, w, b, r, end)
 			g.floatPanel(s, end-r, 1, dy[r:], w.Rows, 1, panel, wide, wide, dx[b*block:], w.Cols, i0, i1, w.Cols-b*block, 1)
 		}
 	})
 }
 
-// expandFloats writes rows from … to-1 of column block b of w to panel
-// (to-from, 32), with the rows of the last panel that stand over the edge.
-func (w *Matrix) expandFloats(panel []float32, b, from, to int) {
+// spread writes rows from … to-1 of column block b of w to panel (to-from, 32),
+// with the rows of the last panel that stand over the edge.
+func (kit *products) spread(panel []float32, w *Matrix, b, from, to int) {
 	if w.form == pairForm {
 		depth := w.blocks * block / 2
 		for r := from; r < to; r++ {
@@ -97,14 +97,13 @@ func (w *Matrix) expandFloats(panel []float32, b, from, to int) {
 		}
 		return
 	}
-	unpack, zero := unpack4, float32(zero4)
+	p, np := from/narrow, (to-from+narrow-1)/narrow
+	q, d := w.offsets(p, b)
+	f := kit.spread4
 	if w.form.bits() == 8 {
-		unpack, zero = unpack8, zero8
+		f = kit.spread8
 	}
-	for p := from / narrow; p*narrow < to; p++ {
-		q, d := w.offsets(p, b)
-		expandBlock(panel[(p*narrow-from)*wide:], w.form.bits(), zero, unpack, &w.qs[q], &w.ds[d], w.minima(d))
-	}
+	f(np, &w.qs[q], w.blocks*blockBytes(w.form.bits()), &w.ds[d], w.minima(d), w.blocks*narrow, &panel[0])
 }
 
 // matMulExact multiplies float32 activations by the numbers of the file. Each

@@ -53,7 +53,7 @@ func (g *Gang) quantised(op *Operand) {
 	g.pool.Run((op.n+rowsPerChunk-1)/rowsPerChunk, func(chunk int) {
 		from, to := chunk*rowsPerChunk, min(op.n, (chunk+1)*rowsPerChunk)
 		for i := from; i < to; {
-			h := tileHeight(op.n - i)
+			h := g.kit.intHeights.next(op.n - i)
 			for r := range h {
 				at := i*blocks + r
 				g.kit.quantise(blocks, h, &op.x[(i+r)*op.cols], &op.ints[i*op.cols+4*r],

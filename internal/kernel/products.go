@@ -46,6 +46,12 @@ type products struct {
 	float32      [maxHeight + 1]floatTile // 32 columns
 	pair         [maxHeight + 1]pairTile
 
+	// intHeights and floatHeights give the height of the next tile of int8, and of
+	// floats and pairs, by the rows that are left. Every row is computed in the same
+	// order in a tile of any height, so that it has the same result alone and in a
+	// batch.
+	intHeights, floatHeights *heights
+
 	// pairs reports whether the level multiplies bfloat16; without, Fast products
 	// that would are float32.
 	pairs bool
@@ -63,6 +69,9 @@ type products struct {
 	// ms is nil for weights with a zero.
 	expand4, expand8 func(np int, qs *byte, qstep int, ds, ms *uint16, dstep int, dst *uint32)
 
+	// spread4 and spread8 turn the same block into float32: dst is (16np, 32).
+	spread4, spread8 func(np int, qs *byte, qstep int, ds, ms *uint16, dstep int, dst *float32)
+
 	// expandPairs does the same from a bfloat16 panel of 32 rows: src is
 	// (16, 32) pairs along the columns, dst (16, 32) pairs along the rows.
 	expandPairs func(np int, src *uint32, step int, dst *uint32)
@@ -74,10 +83,13 @@ type products struct {
 
 func genericProducts() *products {
 	p := &products{
-		quantise:    quantiseGeneric,
-		round:       roundGeneric,
-		expand4:     expand4Generic,
-		expand8:     expand8Generic,
+		quantise:   quantiseGeneric,
+		round:      roundGeneric,
+		expand4:    expand4Generic,
+		expand8:    expand8Generic,
+		spread4:    spread4Generic,
+		spread8:    spread8Generic,
+		intHeights: heightsTo12, floatHeights: heightsTo12,
 		expandPairs: expandPairsGeneric,
 		transpose:   transposeGeneric,
 	}
@@ -90,11 +102,22 @@ func genericProducts() *products {
 	return p
 }
 
-// tileHeight is the height of the next tile when rest rows are left. Every row
-// is computed in the same order in a tile of any height, so that a row has the
-// same result alone and in a batch.
-func tileHeight(rest int) int {
-	return heights[min(rest, 12)]
-}
+// heights is how tall the next tile is when so many rows, or 12 and more, are
+// left.
+type heights [13]int
 
-var heights = [13]int{0, 1, 2, 3, 4, 3, 6, 4, 8, 6, 6, 8, 12}
+var (
+	heightsTo4  = &heights{0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4}
+	heightsTo6  = &heights{0, 1, 2, 3, 4, 3, 6, 4, 4, 6, 6, 6, 6}
+	heightsTo12 = &heights{0, 1, 2, 3, 4, 3, 6, 4, 8, 6, 6, 8, 12}
+)
+
+func (h *heights) next(rest int) int { return h[min(rest, 12)] }
+
+// same is how many tiles of height n come next when rest rows are left.
+func (h *heights) same(rest, n int) int {
+	if n < h[12] {
+		return 1
+	}
+	return rest / n
+}

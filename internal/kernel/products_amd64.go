@@ -294,3 +294,129 @@ func expandPairsAVX512(np int, src *uint32, step int, dst *uint32)
 //
 //go:noescape
 func transposeAVX512(w int, n int, b *float32, ldb int, dst *float32, width int)
+
+// zeroTile4x4AVX2 is the zeroTile of height 4 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile4x4AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile4x4AVX2 is the minTile of height 4 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile4x4AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile8x4AVX2 is the zeroTile of height 4 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile8x4AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile8x4AVX2 is the minTile of height 4 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile8x4AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile4x3AVX2 is the zeroTile of height 3 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile4x3AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile4x3AVX2 is the minTile of height 3 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile4x3AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile8x3AVX2 is the zeroTile of height 3 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile8x3AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile8x3AVX2 is the minTile of height 3 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile8x3AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile4x2AVX2 is the zeroTile of height 2 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile4x2AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile4x2AVX2 is the minTile of height 2 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile4x2AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile8x2AVX2 is the zeroTile of height 2 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile8x2AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile8x2AVX2 is the minTile of height 2 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile8x2AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile4x1AVX2 is the zeroTile of height 1 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile4x1AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile4x1AVX2 is the minTile of height 1 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile4x1AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// zeroTile8x1AVX2 is the zeroTile of height 1 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func zeroTile8x1AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// minTile8x1AVX2 is the minTile of height 1 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func minTile8x1AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// quantiseAVX2 is quantiseGeneric.
+//
+//go:noescape
+func quantiseAVX2(nblk int, height int, x *float32, a *int8, s *float32, init4 *int32, init8 *int32, sum *float32)
+
+// floatTile6x16AVX2 is the floatTile of height 6 on 16 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile6x16AVX2(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// floatTile4x16AVX2 is the floatTile of height 4 on 16 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile4x16AVX2(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// floatTile3x16AVX2 is the floatTile of height 3 on 16 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile3x16AVX2(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// floatTile2x16AVX2 is the floatTile of height 2 on 16 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile2x16AVX2(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// floatTile1x16AVX2 is the floatTile of height 1 on 16 columns: see floatTileGeneric.
+//
+//go:noescape
+func floatTile1x16AVX2(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// spread4AVX2 is spread4Generic.
+//
+//go:noescape
+func spread4AVX2(np int, qs *byte, qstep int, ds *uint16, ms *uint16, dstep int, dst *float32)
+
+// spread8AVX2 is spread8Generic.
+//
+//go:noescape
+func spread8AVX2(np int, qs *byte, qstep int, ds *uint16, ms *uint16, dstep int, dst *float32)
+
+// transposeAVX2 copies b (w, 8n), rows ldb apart, to dst (8n, 8), rows width apart.
+// Columns w to 7 repeat column w-1.
+//
+//go:noescape
+func transposeAVX2(w int, n int, b *float32, ldb int, dst *float32, width int)

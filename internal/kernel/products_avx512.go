@@ -16,17 +16,21 @@ func avx512Products() *products {
 	p.quantise = quantiseAVX512
 	p.round = roundAVX512
 	p.expand4, p.expand8, p.expandPairs = expand4AVX512, expand8AVX512, expandPairsAVX512
-	p.transpose = transposeFast
+	p.spread4, p.spread8 = spread4AVX2, spread8AVX2
+	p.transpose = func(w, k int, b []float32, ldb int, dst []float32, width int) {
+		transposeBy(16, transposeAVX512, w, k, b, ldb, dst, width)
+	}
 	return p
 }
 
-// transposeFast transposes blocks of 16 columns in registers.
-func transposeFast(w, k int, b []float32, ldb int, dst []float32, width int) {
-	n := k / 16
-	for j := 0; j < w && n > 0; j += 16 {
-		transposeAVX512(min(16, w-j), n, &b[j*ldb], ldb, &dst[j], width)
+// transposeBy transposes blocks of side rows and columns in registers, and what
+// is left at the end of the rows in plain Go.
+func transposeBy(side int, f func(w, n int, b *float32, ldb int, dst *float32, width int), w, k int, b []float32, ldb int, dst []float32, width int) {
+	n := k / side
+	for j := 0; j < w && n > 0; j += side {
+		f(min(side, w-j), n, &b[j*ldb], ldb, &dst[j], width)
 	}
-	if done := n * 16; done < k {
+	if done := n * side; done < k {
 		transposeGeneric(w, k-done, b[done:], ldb, dst[done*width:], width)
 	}
 }

@@ -29,6 +29,7 @@ func products() {
 	expand(8)
 	expandPairs()
 	transpose()
+	avx2()
 }
 
 // peaks writes loops on registers only, 24 independent chains of one
