@@ -46,15 +46,19 @@ func peak(name string) float64 {
 	return p.Ops * rounds / least.Seconds()
 }
 
+// crews runs f on one core and on two, at every level with assembly. The share
+// of peak is always that of the highest.
 func crews(b *testing.B, f func(b *testing.B, g *kernel.Gang, workers int)) {
-	for _, workers := range []int{1, 2} {
-		pool := parallel.New(workers)
-		defer pool.Close()
-		g, err := kernel.NewGang(pool, "")
-		if err != nil {
-			b.Fatal(err)
+	for _, level := range kernel.Available()[1:] {
+		for _, workers := range []int{1, 2} {
+			pool := parallel.New(workers)
+			defer pool.Close()
+			g, err := kernel.NewGang(pool, level)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Run(fmt.Sprintf("%s/cores=%d", level, workers), func(b *testing.B) { f(b, g, workers) })
 		}
-		b.Run(fmt.Sprintf("cores=%d", workers), func(b *testing.B) { f(b, g, workers) })
 	}
 }
 
