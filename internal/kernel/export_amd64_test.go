@@ -13,3 +13,13 @@ func Peaks() map[string]Peak {
 		"VNNI": {peakVNNI512, 24 * 8 * 16},
 	}
 }
+
+// Variants are gangs of levels that this machine would not choose.
+func Variants(g *Gang) map[string]*Gang {
+	if g.level != AVX512 {
+		return nil
+	}
+	plain := *g
+	plain.kit = avx512Products(false)
+	return map[string]*Gang{"avx512 without BF16": &plain}
+}

@@ -12,7 +12,7 @@ func available() []Level {
 		return levels
 	}
 	levels = append(levels, AVX2)
-	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VNNI && x.HasAVX512BF16 {
+	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VNNI {
 		levels = append(levels, AVX512)
 	}
 	return levels
@@ -22,7 +22,7 @@ func available() []Level {
 func productsOf(level Level) *products {
 	switch level {
 	case AVX512:
-		return avx512Products()
+		return avx512Products(cpu.X86.HasAVX512BF16)
 	case AVX2:
 		return avx2Products()
 	}

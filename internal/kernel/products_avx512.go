@@ -2,23 +2,26 @@
 
 package kernel
 
-// avx512Products are the loops of products_amd64.s.
-func avx512Products() *products {
+// avx512Products are the loops of products_amd64.s, with those for bfloat16
+// only if this CPU multiplies it: some with VNNI do not.
+func avx512Products(bfloat16 bool) *products {
 	p := genericProducts()
-	p.pairs = true
 	p.zero4 = [maxHeight + 1]zeroTile{1: zeroTile4x1, 2: zeroTile4x2, 3: zeroTile4x3, 4: zeroTile4x4, 6: zeroTile4x6, 8: zeroTile4x8, 12: zeroTile4x12}
 	p.zero8 = [maxHeight + 1]zeroTile{1: zeroTile8x1, 2: zeroTile8x2, 3: zeroTile8x3, 4: zeroTile8x4, 6: zeroTile8x6, 8: zeroTile8x8, 12: zeroTile8x12}
 	p.min4 = [maxHeight + 1]minTile{1: minTile4x1, 2: minTile4x2, 3: minTile4x3, 4: minTile4x4, 6: minTile4x6, 8: minTile4x8, 12: minTile4x12}
 	p.min8 = [maxHeight + 1]minTile{1: minTile8x1, 2: minTile8x2, 3: minTile8x3, 4: minTile8x4, 6: minTile8x6, 8: minTile8x8, 12: minTile8x12}
 	p.float16 = [maxHeight + 1]floatTile{1: floatTile1x16, 2: floatTile2x16, 3: floatTile3x16, 4: floatTile4x16, 6: floatTile6x16, 8: floatTile8x16, 12: floatTile12x16}
 	p.float32 = [maxHeight + 1]floatTile{1: floatTile1x32, 2: floatTile2x32, 3: floatTile3x32, 4: floatTile4x32, 6: floatTile6x32, 8: floatTile8x32, 12: floatTile12x32}
-	p.pair = [maxHeight + 1]pairTile{1: pairTile1, 2: pairTile2, 3: pairTile3, 4: pairTile4, 6: pairTile6, 8: pairTile8, 12: pairTile12}
 	p.quantise = quantiseAVX512
-	p.round = roundAVX512
-	p.expand4, p.expand8, p.expandPairs = expand4AVX512, expand8AVX512, expandPairsAVX512
 	p.spread4, p.spread8 = spread4AVX2, spread8AVX2
 	p.transpose = func(w, k int, b []float32, ldb int, dst []float32, width int) {
 		transposeBy(16, transposeAVX512, w, k, b, ldb, dst, width)
+	}
+	if bfloat16 {
+		p.pairs = true
+		p.pair = [maxHeight + 1]pairTile{1: pairTile1, 2: pairTile2, 3: pairTile3, 4: pairTile4, 6: pairTile6, 8: pairTile8, 12: pairTile12}
+		p.round = roundAVX512
+		p.expand4, p.expand8, p.expandPairs = expand4AVX512, expand8AVX512, expandPairsAVX512
 	}
 	return p
 }

@@ -11,7 +11,8 @@ import (
 	"afina/internal/quant"
 )
 
-// gangs calls f for every level of this machine and some numbers of workers.
+// gangs calls f for every level of this machine, and for those of others that it
+// can play.
 func gangs(t *testing.T, f func(t *testing.T, g *kernel.Gang)) {
 	t.Helper()
 	for _, level := range kernel.Available() {
@@ -22,6 +23,9 @@ func gangs(t *testing.T, f func(t *testing.T, g *kernel.Gang)) {
 			t.Fatal(err)
 		}
 		t.Run(string(level), func(t *testing.T) { f(t, g) })
+		for name, g := range kernel.Variants(g) {
+			t.Run(name, func(t *testing.T) { f(t, g) })
+		}
 	}
 }
 
