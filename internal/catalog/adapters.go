@@ -281,7 +281,7 @@ func (c *Catalog) Publish(a *lora.Adapter, m *model.Model, job string) (dir stri
 
 // write makes the files of an adapter in dir and brings them to disk.
 func (c *Catalog) write(dir string, a *lora.Adapter, m *model.Model, job string) (note, error) {
-	if err := a.SavePEFT(dir, m, m.Name); err != nil {
+	if err := a.SavePEFT(dir, m, ""); err != nil {
 		return note{}, err
 	}
 	if err := a.SaveGGUF(filepath.Join(dir, ggufFile), m); err != nil {
