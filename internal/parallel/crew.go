@@ -14,9 +14,10 @@ const seats = 8
 const (
 	// grace is how long the background waits after the last foreground loop.
 	grace = 50 * time.Microsecond
-	// patience is how long the background waits at most: with chunks of 100 µs
-	// its share is at least a tenth of a core.
-	patience = time.Millisecond
+	// patience is after what time without a chunk the background gets one in any
+	// case, so that it goes on slowly behind work that never ends: with chunks of
+	// 100 µs it has a fifth of one core.
+	patience = 500 * time.Microsecond
 )
 
 // crew is the workers and what they look at.
@@ -24,6 +25,7 @@ type crew struct {
 	front, back board
 	wanted      atomic.Int64 // foreground calls of Run under way
 	lastFront   atomic.Int64 // when the last of them ended, in ns since start
+	lastBack    atomic.Int64 // when a background chunk was last let through while busy
 	start       time.Time
 	closed      atomic.Bool
 	workers     []worker
@@ -109,9 +111,7 @@ func (c *crew) run(chunks int, f func(int)) {
 func (c *crew) runBehind(chunks int, f func(int)) {
 	l := newLoop(chunks, f)
 	seat := c.back.put(l)
-	if !c.busy() {
-		c.rouse(chunks - 1)
-	}
+	c.rouse(chunks - 1)
 	for c.giveWay(l); l.step(); c.giveWay(l) {
 	}
 	c.back.take(seat)
@@ -124,15 +124,21 @@ func (c *crew) busy() bool {
 	return c.wanted.Load() > 0 || int64(time.Since(c.start))-c.lastFront.Load() < int64(grace)
 }
 
+// hungry reports whether the background has waited longer than its patience; it
+// says so to one asker at a time, who then runs a chunk.
+func (c *crew) hungry() bool {
+	now, last := int64(time.Since(c.start)), c.lastBack.Load()
+	return now-last > int64(patience) && c.lastBack.CompareAndSwap(last, now)
+}
+
 // giveWay returns when the caller of l may run one of its chunks: at once when
-// nobody else wants the cores, and after its patience in any case, so that work
-// in the background goes on slowly behind work that never ends.
+// nobody else wants the cores, and now and then in any case.
 func (c *crew) giveWay(l *loop) {
 	runtime.Gosched()
-	if !c.busy() || !l.open() {
+	if !c.busy() {
 		return
 	}
-	for began := time.Now(); c.busy() && l.open() && time.Since(began) < patience; {
+	for c.busy() && l.open() && !c.hungry() {
 		time.Sleep(grace)
 	}
 	c.rouse(len(c.workers))
@@ -165,11 +171,15 @@ func (c *crew) work(i int) {
 func (c *crew) seek(i int) *loop {
 	var idle time.Time
 	for n := 0; ; n++ {
-		if l := c.front.pick(i); l != nil {
-			return l
+		behind := c.back.pick(i)
+		if behind != nil && c.busy() && !c.hungry() {
+			behind = nil
 		}
-		if l := c.back.pick(i); l != nil && !c.busy() {
+		if behind != nil {
 			runtime.Gosched() // let others have this core first: the doors, the engine's own loop
+			return behind
+		}
+		if l := c.front.pick(i); l != nil {
 			return l
 		}
 		pause(20)

@@ -143,6 +143,9 @@ func TestBackgroundGivesWay(t *testing.T) {
 	if share := float64(during) * float64(100*time.Microsecond) / float64(whole); share > 1 {
 		t.Errorf("the background had %.2f cores while the foreground worked", share)
 	}
+	if during == 0 {
+		t.Error("the background starved")
+	}
 }
 
 func busy(d time.Duration) {
