@@ -40,7 +40,8 @@ var datasetID = regexp.MustCompile(`^ds_[a-z0-9]{16}$`)
 
 // AddDataset checks and stores the dataset that r holds. Nothing is left behind
 // when it fails. Bytes and SHA256 are those of what r held; what is kept is its
-// conversations, one JSON object per line.
+// conversations, one JSON object per line. The same bytes under the same name
+// are the dataset that is there already.
 func (c *Catalog) AddDataset(ctx context.Context, name string, r io.Reader) (Dataset, error) {
 	if c.store == nil {
 		return Dataset{}, errors.New("add a dataset: the catalog was opened without a store")
@@ -50,6 +51,9 @@ func (c *Catalog) AddDataset(ctx context.Context, name string, r io.Reader) (Dat
 	defer os.Remove(temp)
 	if err := c.receive(ctx, r, temp, &row); err != nil {
 		return Dataset{}, err
+	}
+	if d, found, err := c.store.DatasetLike(ctx, row.Name, row.SHA256); err != nil || found {
+		return fromRow(d), err
 	}
 	if err := os.Rename(temp, c.file(row.ID)); err != nil {
 		return Dataset{}, onDisk(err, "store a dataset")

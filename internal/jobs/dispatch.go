@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -163,6 +164,9 @@ func (q *Queue) Run(ctx context.Context) error {
 	if err := q.renew(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("fill the dispatcher: %w", err)
 	}
+	if err := q.review(context.WithoutCancel(ctx)); err != nil {
+		q.log.Error("the observer was not told of earlier jobs", zap.Error(err))
+	}
 	if err := q.river.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("start the dispatcher: %w", err)
 	}
@@ -177,6 +181,21 @@ func (q *Queue) Run(ctx context.Context) error {
 		return err
 	}
 	return q.abandon(context.WithoutCancel(ctx))
+}
+
+// reviewed is how many earlier jobs an observer is told of at the start.
+const reviewed = 20
+
+// review tells the observer of the newest jobs as they stand, oldest first.
+func (q *Queue) review(ctx context.Context) error {
+	if q.Observe == nil {
+		return nil
+	}
+	page, _, err := q.List(ctx, "", reviewed)
+	for _, j := range slices.Backward(page) {
+		q.Observe(Event{Job: j})
+	}
+	return err
 }
 
 // renew makes River's table say what ours does. Nobody else has the store, so

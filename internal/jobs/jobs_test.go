@@ -535,7 +535,21 @@ func TestRestartGoesOn(t *testing.T) {
 		t.Fatalf("after the stop: %+v, %v", j, err)
 	}
 
-	p = start(t, s, r, o)
+	p = prepare(t, s, r, o)
+	var told []jobs.Event
+	var once sync.Mutex
+	p.Observe = func(e jobs.Event) {
+		once.Lock()
+		defer once.Unlock()
+		told = append(told, e)
+	}
+	p.begin()
+	defer func() {
+		p.stop()
+		if len(told) < 2 || told[0].Job.ID != a.ID || told[0].Job.Progress.Step < 13 || told[1].Job.ID != b.ID {
+			t.Errorf("the observer was not told first of the jobs as they stood: %+v", told[:min(len(told), 2)])
+		}
+	}()
 	for _, id := range []string{a.ID, b.ID} {
 		j := p.awaitState(id, jobs.Succeeded)
 		if j.Attempts != 0 || j.Result.Steps != 40 {

@@ -45,6 +45,16 @@ func noDataset(id string) *fault.Error {
 	return fault.New(fault.NotFound, "there is no dataset %q", id).WithCode("dataset_not_found")
 }
 
+// DatasetLike returns the oldest dataset of that name and SHA-256, if there is
+// one.
+func (s *Store) DatasetLike(ctx context.Context, name, sha256 string) (d Dataset, found bool, err error) {
+	err = s.db.NewSelect().Model(&d).Where("name = ? AND sha256 = ?", name, sha256).OrderExpr("seq").Limit(1).Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return d, false, nil
+	}
+	return d, err == nil, broken(err, "look for a dataset")
+}
+
 // DatasetsNamed returns the datasets of that name, oldest first, at most limit.
 func (s *Store) DatasetsNamed(ctx context.Context, name string, limit int) ([]Dataset, error) {
 	var all []Dataset

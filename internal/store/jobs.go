@@ -59,7 +59,7 @@ type row struct {
 // true. When a job with the same Key is there, that one is returned instead, or
 // fault.Conflict when its Fingerprint is another. With limit jobs queued it is
 // fault.Busy; a Name that a live job has is fault.Conflict. also runs in the
-// same transaction, when the job is new.
+// same transaction, when the job is new; it may be nil.
 func (s *Store) AddJob(ctx context.Context, j Job, limit int, also func(tx *sql.Tx) error) (_ Job, fresh bool, err error) {
 	err = s.change(ctx, "store job "+j.ID, func(tx bun.Tx) error {
 		old, found, err := keyed(ctx, tx, j.Key, j.Fingerprint)
@@ -73,6 +73,9 @@ func (s *Store) AddJob(ctx context.Context, j Job, limit int, also func(tx *sql.
 		j.Seq, j.Created, fresh = 0, s.clock(), true
 		if _, err := tx.NewInsert().Model(&j).Exec(ctx); err != nil {
 			return err
+		}
+		if also == nil {
+			return nil
 		}
 		return also(tx.Tx)
 	})
