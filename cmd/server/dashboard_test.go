@@ -33,12 +33,11 @@ func TestGrafanaExpressions(t *testing.T) {
 	if _, err := s.Watch(t.Context(), job.ID, func(jobs.Progress) {}); err != nil {
 		t.Fatal(err)
 	}
-	for range 3 { // rates need two scrapes with traffic between them
+	ask := func() { // rates need traffic between two scrapes
 		q := client.Question{Model: "curvas", Messages: []client.Message{{Role: "user", Content: "1 + 2"}}, MaxTokens: 8}
 		if _, err := s.Chat(t.Context(), q, func(string) {}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(1500 * time.Millisecond)
 	}
 	exprs := expressions(t)
 	if len(exprs) < 10 {
@@ -46,12 +45,13 @@ func TestGrafanaExpressions(t *testing.T) {
 	}
 	for _, e := range exprs {
 		e = strings.ReplaceAll(e, "$name", ".+")
-		deadline := time.Now().Add(15 * time.Second)
+		deadline := time.Now().Add(30 * time.Second)
 		for n := query(e); n == 0; n = query(e) {
 			if time.Now().After(deadline) {
 				t.Errorf("no data for %s", e)
 				break
 			}
+			ask()
 			time.Sleep(500 * time.Millisecond)
 		}
 	}
