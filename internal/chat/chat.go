@@ -90,7 +90,7 @@ func FromGGUF(md gguf.Metadata, tok *tokenizer.Tokenizer) (*Template, error) {
 	_, end := tok.Special("<|im_end|>")
 	name := ""
 	switch {
-	case arch == "phi2" && t.eos != "" && !(start && end):
+	case arch == "phi2" && t.eos != "":
 		name, source = "Phi-2", phi2
 	case start && end:
 		name, source = "ChatML", chatML

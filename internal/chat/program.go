@@ -16,10 +16,10 @@ import (
 // 30 KiB of source, and contents are single runes while they run.
 const (
 	maxSource = 128 << 10 // bytes of source: bounds the depth of its expressions
-	maxTicks  = 200_000   // loop turns and calls, per rendering
+	maxTicks  = 200_000   // loop turns, calls and assignments, per rendering
 	maxCalls  = 64        // calls inside calls
 	maxValue  = 64 << 10  // bytes or elements of one variable
-	maxOutput = 8 << 20   // bytes
+	maxOutput = 32 << 20  // bytes, by an estimate from above while it runs
 	maxTime   = 5 * time.Second
 )
 
@@ -34,6 +34,9 @@ func compile(source string) (p *program, err error) {
 	}
 	if i := strings.IndexFunc(source, func(r rune) bool { return r >= firstMark && r <= lastMark }); i >= 0 {
 		return nil, fmt.Errorf("the template has a private-use rune at byte %d", i)
+	}
+	if strings.Contains(source, meterName) {
+		return nil, fmt.Errorf("the template uses the name %s, which is kept for its meter", meterName)
 	}
 	metered, err := meter(source)
 	if err != nil {
@@ -66,7 +69,8 @@ func (p *program) render(messages []Message, open bool, bos, eos string) (out st
 	}
 	use := &usage{ticks: maxTicks, deadline: time.Now().Add(maxTime)}
 	for _, m := range messages {
-		use.blanks += len(m.Content)
+		use.contents += len(m.Content)
+		use.largest = max(use.largest, len(m.Content))
 	}
 	out, err = p.template.RenderValues(map[string]jinja.Value{
 		"messages":              jinja.NewList(list),
@@ -79,6 +83,7 @@ func (p *program) render(messages []Message, open bool, bos, eos string) (out st
 		"strftime_now":          jinja.NewCallable("strftime_now", today),
 		"raise_exception":       jinja.NewCallable("raise_exception", use.raise),
 		turnName:                jinja.NewCallable(turnName, use.turn),
+		valueName:               jinja.NewCallable(valueName, use.value),
 		enterName:               jinja.NewCallable(enterName, use.enter),
 		leaveName:               jinja.NewCallable(leaveName, use.leave),
 	})
@@ -87,8 +92,8 @@ func (p *program) render(messages []Message, open bool, bos, eos string) (out st
 		return "", fault.New(fault.Invalid, "the model's chat template refuses this conversation: %s", use.raised).WithCode("template_refused")
 	case err != nil:
 		return "", fault.New(fault.Unprocessable, "the model's chat template failed: %v", err).WithCode("template_failed")
-	case len(out) > maxOutput+use.blanks:
-		return "", fault.New(fault.Unprocessable, "the model's chat template wrote %d bytes; at most %d are accepted", len(out), maxOutput+use.blanks).WithCode("template_failed")
+	case len(out) > maxOutput+use.contents:
+		return "", fault.New(fault.Unprocessable, "the model's chat template wrote %d bytes; at most %d are accepted", len(out), maxOutput+use.contents).WithCode("template_failed")
 	}
 	return out, nil
 }
@@ -97,25 +102,43 @@ func (p *program) render(messages []Message, open bool, bos, eos string) (out st
 type usage struct {
 	ticks, calls int
 	deadline     time.Time
-	blanks       int // bytes of the contents as the template sees them
+	contents     int // bytes of the contents as the template sees them
+	largest      int // bytes of the largest value seen
+	written      int // bytes that the loops may have written, at most
 	raised       string
 }
 
 var errBudget = errors.New("it takes too long, calls itself too deeply or builds too large a value")
 
-// turn counts one loop turn, or looks at a value just assigned.
-func (u *usage) turn(args []jinja.Value, _ map[string]jinja.Value) (jinja.Value, error) {
+func (u *usage) tick() error {
 	u.ticks--
 	if u.ticks < 0 || u.ticks%256 == 0 && time.Now().After(u.deadline) {
+		return errBudget
+	}
+	return nil
+}
+
+// turn counts one turn of a loop, whose body has args[0] bytes and prints
+// args[1] values.
+func (u *usage) turn(args []jinja.Value, _ map[string]jinja.Value) (jinja.Value, error) {
+	u.written += int(args[0].AsInt()) + int(args[1].AsInt())*u.largest
+	if u.written > maxOutput+u.contents {
 		return jinja.None(), errBudget
 	}
-	room := maxValue + u.blanks
+	return jinja.None(), u.tick()
+}
+
+// value looks at values just bound to names.
+func (u *usage) value(args []jinja.Value, _ map[string]jinja.Value) (jinja.Value, error) {
+	limit := maxValue + u.contents
+	room := limit
 	for _, v := range args {
 		if room = measure(v, room, 0); room < 0 {
 			return jinja.None(), errBudget
 		}
 	}
-	return jinja.None(), nil
+	u.largest = max(u.largest, limit-room)
+	return jinja.None(), u.tick()
 }
 
 // enter counts a call and looks at its arguments.
@@ -123,7 +146,7 @@ func (u *usage) enter(args []jinja.Value, kw map[string]jinja.Value) (jinja.Valu
 	if u.calls++; u.calls > maxCalls {
 		return jinja.None(), errBudget
 	}
-	return u.turn(args, kw)
+	return u.value(args, kw)
 }
 
 func (u *usage) leave([]jinja.Value, map[string]jinja.Value) (jinja.Value, error) {
@@ -206,7 +229,9 @@ func today(args []jinja.Value, _ map[string]jinja.Value) (jinja.Value, error) {
 
 // The names that the meter adds to a template.
 const (
+	meterName = "_meter"
 	turnName  = "_meter_turn"
+	valueName = "_meter_value"
 	enterName = "_meter_enter"
 	leaveName = "_meter_leave"
 )
@@ -214,29 +239,48 @@ const (
 // meter adds a statement behind every tag that begins a loop, a macro or a call
 // or sets a variable, and before every one that ends a macro or a call.
 func meter(source string) (string, error) {
-	var b strings.Builder
-	var blocks []string // variables whose value is the text up to endset
+	var m metering
+	rest := source
 	for {
-		i := strings.Index(source, "{")
-		if i < 0 || i+1 == len(source) {
-			b.WriteString(source)
-			return b.String(), nil
+		i := strings.Index(rest, "{")
+		if i < 0 || i+1 == len(rest) {
+			return strings.Join(append(m.out, rest), ""), nil
 		}
-		b.WriteString(source[:i])
-		source = source[i:]
+		m.out = append(m.out, rest[:i])
+		rest = rest[i:]
 		n := 1
-		if strings.IndexByte("{%#", source[1]) >= 0 {
-			if n = tagLength(source); n == 0 {
-				return "", fmt.Errorf("a tag is not closed: %.40q", source)
+		if strings.IndexByte("{%#", rest[1]) >= 0 {
+			if n = tagLength(rest); n == 0 {
+				return "", fmt.Errorf("a tag is not closed: %.40q", rest)
 			}
 		}
-		tag := source[:n]
-		if strings.HasPrefix(tag, "{%") {
-			tag = metered(tag, &blocks)
+		tag := rest[:n]
+		switch {
+		case strings.HasPrefix(tag, "{%"):
+			m.statement(tag, len(source)-len(rest))
+		case strings.HasPrefix(tag, "{{"):
+			m.prints++
+			fallthrough
+		default:
+			m.out = append(m.out, tag)
 		}
-		b.WriteString(tag)
-		source = source[n:]
+		rest = rest[n:]
 	}
+}
+
+// metering is a template on its way through meter.
+type metering struct {
+	out    []string
+	prints int        // values printed so far
+	blocks []string   // variables whose value is the text up to endset
+	loops  []openLoop // loops not yet closed
+}
+
+// openLoop is a loop whose length is not known yet: its tag will be out[slot],
+// of the parts before and after the meter's arguments.
+type openLoop struct {
+	slot, start, prints int
+	before, after       string
 }
 
 // tagLength returns the length of the tag that s begins with, 0 when it has no
@@ -264,9 +308,9 @@ var (
 	param    = regexp.MustCompile(`^\s*([A-Za-z_][A-Za-z0-9_]*)\s*(=|$)`)
 )
 
-// metered returns a statement with its meter. The added one takes over the
-// blank-trimming sign on the side where it stands.
-func metered(tag string, blocks *[]string) string {
+// statement puts out the tag at a byte of the source, with its meter. The added
+// one takes over the blank-trimming sign on the side where it stands.
+func (m *metering) statement(tag string, at int) {
 	inner, left, right := strings.TrimSuffix(strings.TrimPrefix(tag, "{%"), "%}"), "", ""
 	if strings.HasPrefix(inner, "-") {
 		inner, left = inner[1:], "-"
@@ -284,29 +328,43 @@ func metered(tag string, blocks *[]string) string {
 	}
 	switch word {
 	case "for":
-		return after(turnName, "")
+		before, behind, _ := strings.Cut(after(turnName, "\x00"), "\x00")
+		m.loops = append(m.loops, openLoop{len(m.out), at, m.prints, before, behind})
+	case "endfor":
+		m.close(at)
 	case "set":
-		if m := setTag.FindStringSubmatch(inner); m != nil && m[2] == "=" {
-			return after(turnName, m[1])
-		} else if m != nil {
-			*blocks = append(*blocks, m[1])
+		if found := setTag.FindStringSubmatch(inner); found != nil && found[2] == "=" {
+			tag = after(valueName, found[1])
+		} else if found != nil {
+			m.blocks = append(m.blocks, found[1])
 		}
 	case "endset":
-		if n := len(*blocks) - 1; n >= 0 {
-			name := (*blocks)[n]
-			*blocks = (*blocks)[:n]
-			return after(turnName, name)
+		if n := len(m.blocks) - 1; n >= 0 {
+			tag = after(valueName, m.blocks[n])
+			m.blocks = m.blocks[:n]
 		}
 	case "macro":
-		if m := macroTag.FindStringSubmatch(inner); m != nil {
-			return after(enterName, params(m[1]))
+		if found := macroTag.FindStringSubmatch(inner); found != nil {
+			tag = after(enterName, params(found[1]))
 		}
 	case "call":
-		return after(enterName, "")
+		tag = after(enterName, "")
 	case "endmacro", "endcall":
-		return "{%" + left + " set _meter = " + leaveName + "() %}{% " + inner + " " + right + "%}"
+		tag = "{%" + left + " set _meter = " + leaveName + "() %}{% " + inner + " " + right + "%}"
 	}
-	return tag
+	m.out = append(m.out, tag)
+}
+
+// close fills in the tag of the innermost loop, which ends at a byte of the
+// source. A loop that is never closed keeps its own tag; the parser refuses it.
+func (m *metering) close(at int) {
+	n := len(m.loops) - 1
+	if n < 0 {
+		return
+	}
+	l := m.loops[n]
+	m.loops = m.loops[:n]
+	m.out[l.slot] = fmt.Sprintf("%s%d, %d%s", l.before, at-l.start, m.prints-l.prints, l.after)
 }
 
 // params returns the names of a macro's parameters.
