@@ -59,7 +59,6 @@ type Graph struct {
 	x, targets    *G.Node
 	scale, loss   *G.Node
 	train, assess G.VM // forward and backward; forward only
-	input         slab
 	labels        labels
 	weight        *G.F64
 }
@@ -155,10 +154,7 @@ func (g *Graph) Identity() string {
 
 // Reserve makes room for batches of at most tokens, so that the buffers are
 // made once. Pages that no batch touches take no memory.
-func (g *Graph) Reserve(tokens int) {
-	g.run.arena.grow(tokens)
-	g.input.reserve(tokens * g.model.Dims.Hidden)
-}
+func (g *Graph) Reserve(tokens int) error { return g.run.arena.grow(tokens) }
 
 var errClosed = errors.New("the graph is closed")
 
@@ -190,7 +186,9 @@ func (g *Graph) execute(ctx context.Context, vm G.VM, b data.Batch) (float64, er
 	if b.Counted == 0 {
 		return 0, ctx.Err()
 	}
-	g.run.begin(ctx, b)
+	if err := g.run.begin(ctx, b); err != nil {
+		return 0, err
+	}
 	g.bind(b)
 	vm.Reset()
 	if err := vm.RunAll(); err != nil {
@@ -233,7 +231,7 @@ func (g *Graph) check(b data.Batch) error {
 // bind sets the inputs: the embedded tokens and their targets.
 func (g *Graph) bind(b data.Batch) {
 	n, hidden := len(b.Tokens), g.model.Dims.Hidden
-	x := g.input.matrix(n, hidden)
+	x := g.run.arena.input.matrix(n, hidden)
 	rows := floats(x)
 	for t, token := range b.Tokens {
 		g.model.Embed.Row(rows[t*hidden:(t+1)*hidden], int(token))
@@ -248,7 +246,7 @@ func (g *Graph) Close() error {
 	if g.train == nil {
 		return nil
 	}
-	err := errors.Join(g.train.Close(), g.assess.Close())
+	err := errors.Join(g.train.Close(), g.assess.Close(), g.run.arena.close())
 	*g = Graph{params: g.params}
 	return err
 }

@@ -183,52 +183,55 @@ func TestGorgoniaStarts(t *testing.T) {
 	}
 }
 
+// golden is a case for make_gradients.py.
+type golden struct {
+	Name      string    `json:"name"`
+	Model     string    `json:"model"`
+	Seed      int       `json:"seed"`
+	Rank      int       `json:"rank"`
+	Alpha     float64   `json:"alpha"`
+	Spread    float64   `json:"spread"`
+	Sequences []learned `json:"sequences"`
+}
+
+type learned struct {
+	Tokens []int32 `json:"tokens"`
+	Learn  []bool  `json:"learn"`
+}
+
 func TestGoldens(t *testing.T) {
-	type golden struct {
-		Name, Model   string
-		Seed          int
-		Rank          int
-		Alpha, Spread float64
-		Sequences     []map[string]any
-	}
 	seqs := []chat.Sequence{sequence(9, 4, 1), sequence(17, 8, 2), sequence(5, 1, 3)}
 	var cases []golden
 	for name, shape := range architectures {
-		t.Run(name, func(t *testing.T) {
-			path := modeltest.Write(t, shape)
-			raw, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if *dump != "" {
-				c := golden{Name: name, Model: name + ".gguf", Seed: seed, Rank: rank, Alpha: alpha, Spread: spread}
-				for _, s := range seqs {
-					c.Sequences = append(c.Sequences, map[string]any{"tokens": s.Tokens, "learn": s.Learn})
-				}
-				cases = append(cases, c)
-				if err := os.WriteFile(filepath.Join(*dump, c.Model), raw, 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			compareGolden(t, name, path, raw, pack(seqs...))
-		})
-	}
-	if *dump != "" {
-		lower := func(c golden) map[string]any {
-			return map[string]any{"name": c.Name, "model": c.Model, "seed": c.Seed, "rank": c.Rank, "alpha": c.Alpha, "spread": c.Spread, "sequences": c.Sequences}
-		}
-		var out []map[string]any
-		for _, c := range cases {
-			out = append(out, lower(c))
-		}
-		text, err := json.Marshal(out)
+		path := modeltest.Write(t, shape)
+		raw, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(*dump, "cases.json"), text, 0o644); err != nil {
+		if *dump == "" {
+			t.Run(name, func(t *testing.T) { compareGolden(t, name, path, raw, pack(seqs...)) })
+			continue
+		}
+		c := golden{Name: name, Model: name + ".gguf", Seed: seed, Rank: rank, Alpha: alpha, Spread: spread}
+		for _, s := range seqs {
+			c.Sequences = append(c.Sequences, learned{s.Tokens, s.Learn})
+		}
+		cases = append(cases, c)
+		write(t, c.Model, raw)
+	}
+	if *dump != "" {
+		text, err := json.Marshal(cases)
+		if err != nil {
 			t.Fatal(err)
 		}
+		write(t, "cases.json", text)
+	}
+}
+
+func write(t *testing.T, name string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(*dump, name), content, 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -21,20 +21,15 @@ type head struct {
 	value *G.F64
 	dx    *tensor.Dense // (n, hidden)
 
-	// (rows, hidden) and (rows, vocabulary) of a chunk
-	x, normed, dnormed, logits []float32
-	rows                       []int32
-	targets                    []int32
-	operand                    kernel.Operand
+	rows    []int32 // of x that are in the chunk
+	targets []int32 // theirs
+	operand kernel.Operand
 }
 
 func newHead(r *run, m *model.Model) *head {
-	size := headRows * m.Dims.Hidden
 	return &head{
 		op: op{name: "head", arity: 2, run: r}, model: m, value: G.NewF64(0),
-		x: make([]float32, size), normed: make([]float32, size), dnormed: make([]float32, size),
-		logits: make([]float32, headRows*m.Output.Weight.Rows),
-		rows:   make([]int32, 0, headRows), targets: make([]int32, 0, headRows),
+		rows: make([]int32, 0, headRows), targets: make([]int32, 0, headRows),
 	}
 }
 
@@ -78,15 +73,16 @@ func (h *head) Do(in ...G.Value) (G.Value, error) {
 // chunk computes the loss of the rows at hand and scatters their gradient.
 func (h *head) chunk(x []float32) float64 {
 	r, m := h.run, h.model
+	c := &r.arena.chunk
 	n, hidden := len(h.rows), r.dims.Hidden
-	rows, normed := h.x[:n*hidden], h.normed[:n*hidden]
+	rows, normed := c.x[:n*hidden], c.normed[:n*hidden]
 	for i, t := range h.rows {
 		copy(rows[i*hidden:(i+1)*hidden], x[int(t)*hidden:])
 	}
 	r.norm(normed, rows, n, m.OutputNorm)
 	r.gang.Prepare(&h.operand, normed, n, hidden, r.options.Precision)
 	vocab := m.Output.Weight.Rows
-	logits := h.logits[:n*vocab]
+	logits := c.logits[:n*vocab]
 	r.gang.MatMul(logits, &h.operand, m.Output.Weight)
 	if m.Output.Bias != nil {
 		r.gang.AddRows(logits, n, vocab, m.Output.Bias)
@@ -95,7 +91,7 @@ func (h *head) chunk(x []float32) float64 {
 	if !r.train {
 		return sum
 	}
-	dnormed := h.dnormed[:n*hidden]
+	dnormed := c.dnormed[:n*hidden]
 	clear(dnormed)
 	r.gang.MatMulBack(dnormed, logits, n, m.Output.Weight, r.options.Precision)
 	drows := normed // no longer needed

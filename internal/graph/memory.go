@@ -1,6 +1,8 @@
 package graph
 
 import (
+	"fmt"
+
 	"gorgonia.org/tensor"
 
 	G "gorgonia.org/gorgonia"
@@ -61,8 +63,8 @@ type activations struct {
 	low      []float32 // (slots, n, rank): the low-rank products
 }
 
-func (a *activations) grow(n int, w widths) {
-	buffer := make([]float32, n*w.kept())
+// take cuts room for n tokens out of buffer and returns the rest.
+func (a *activations) take(buffer []float32, n int, w widths) []float32 {
 	a.q, buffer = cut(buffer, n*w.query)
 	a.k, buffer = cut(buffer, n*w.kv)
 	a.v, buffer = cut(buffer, n*w.kv)
@@ -71,7 +73,8 @@ func (a *activations) grow(n int, w widths) {
 	a.mid, buffer = cut(buffer, n*w.hidden)
 	a.gate, buffer = cut(buffer, n*w.gateWidth())
 	a.up, buffer = cut(buffer, n*w.ffn)
-	a.low, _ = cut(buffer, n*w.low)
+	a.low, buffer = cut(buffer, n*w.low)
+	return buffer
 }
 
 // scratch is what lives only inside one op.
@@ -91,8 +94,7 @@ type scratch struct {
 	outer, inner kernel.Operand // of normed; of the attention's out, then of act
 }
 
-func (s *scratch) grow(n int, w widths) {
-	buffer := make([]float32, n*w.passing())
+func (s *scratch) take(buffer []float32, n int, w widths) []float32 {
 	s.normed, buffer = cut(buffer, n*w.hidden)
 	s.sum, buffer = cut(buffer, n*w.hidden)
 	s.dnormed, buffer = cut(buffer, n*w.hidden)
@@ -104,35 +106,54 @@ func (s *scratch) grow(n int, w widths) {
 	s.act, buffer = cut(buffer, n*w.ffn)
 	s.dact, buffer = cut(buffer, n*w.ffn)
 	s.drop, buffer = cut(buffer, n*w.widest)
-	s.dlow, _ = cut(buffer, n*w.rank)
+	s.dlow, buffer = cut(buffer, n*w.rank)
+	return buffer
 }
 
-// cut returns the first n numbers of buffer, and the rest.
-func cut(buffer []float32, n int) (head, tail []float32) { return buffer[:n:n], buffer[n:] }
+// line is a cache line, in numbers: buffers begin on one.
+const line = 16
 
-// arena is the memory of one graph beside the adapter. Its buffers grow to the
-// longest batch seen and are then used again.
+// cut returns the first n numbers of buffer, and what follows the line they end in.
+func cut(buffer []float32, n int) (head, tail []float32) {
+	return buffer[:n:n], buffer[(n+line-1)&^(line-1):]
+}
+
+// arena is the memory of one graph beside the adapter, outside the Go heap: the
+// collector would let as much garbage pile up as there is of it. It grows to the
+// longest batch seen and is then used again.
 type arena struct {
 	widths
-	policy Memory
-	layers int
-	tokens int // that the buffers hold
+	vocab  int
+	tokens int          // there is room for
+	free   func() error // gives the memory back
 
 	scratch
 	acts   []activations // one per block, or one for all
+	input  slab          // (n, hidden): the embedded tokens
 	values []slab        // (n, hidden): what each block returns
 	grads  [2]slab       // (n, hidden): gradients of block inputs, in turn
+	chunk  chunk
 }
 
 func newArena(m *model.Model, a *lora.Adapter, o Options) *arena {
-	n := 1
-	if o.Memory == Store {
-		n = m.Dims.Layers
-	}
 	return &arena{
-		widths: widthsOf(m, a), policy: o.Memory, layers: m.Dims.Layers,
-		acts: make([]activations, n), values: make([]slab, m.Dims.Layers),
+		widths: widthsOf(m, a), vocab: m.Output.Weight.Rows,
+		acts: make([]activations, kept(m, o)), values: make([]slab, m.Dims.Layers),
 	}
+}
+
+// kept is for how many blocks activations are kept at once.
+func kept(m *model.Model, o Options) int {
+	if o.Memory == Store {
+		return m.Dims.Layers
+	}
+	return 1
+}
+
+// size is how many numbers there are for n tokens.
+func (w widths) size(n, acts, layers, vocab int) int {
+	const cuts = 20 // more than there are in activations, in scratch, and beside them
+	return n*(acts*w.kept()+w.passing()+(layers+3)*w.hidden) + headRows*(vocab+3*w.hidden) + (acts+layers+2)*cuts*line
 }
 
 // of returns the activations of a block, cut to n tokens.
@@ -146,24 +167,54 @@ func (a *arena) of(block, n int) activations {
 }
 
 // grow makes room for n tokens.
-func (a *arena) grow(n int) {
+func (a *arena) grow(n int) error {
 	if n <= a.tokens {
-		return
+		return nil
 	}
-	a.tokens = n
+	if err := a.close(); err != nil {
+		return err
+	}
+	buffer, free, err := offHeap(a.size(n, len(a.acts), len(a.values), a.vocab))
+	if err != nil {
+		return fmt.Errorf("memory for batches of %d tokens: %w", n, err)
+	}
+	a.tokens, a.free = n, free
 	for i := range a.acts {
-		a.acts[i] = activations{}
+		buffer = a.acts[i].take(buffer, n, a.widths)
 	}
-	for i := range a.acts {
-		a.acts[i].grow(n, a.widths)
-	}
-	a.scratch.grow(n, a.widths)
+	buffer = a.scratch.take(buffer, n, a.widths)
+	buffer = a.input.take(buffer, n*a.hidden)
 	for i := range a.values {
-		a.values[i].reserve(n * a.hidden)
+		buffer = a.values[i].take(buffer, n*a.hidden)
 	}
 	for i := range a.grads {
-		a.grads[i].reserve(n * a.hidden)
+		buffer = a.grads[i].take(buffer, n*a.hidden)
 	}
+	a.chunk.take(buffer, a.hidden, a.vocab)
+	return nil
+}
+
+// close gives the memory back. Nothing of it may be used afterwards.
+func (a *arena) close() error {
+	if a.free == nil {
+		return nil
+	}
+	free := a.free
+	a.free, a.tokens = nil, 0
+	return free()
+}
+
+// chunk is what the head needs for some rows at a time.
+type chunk struct {
+	x, normed, dnormed []float32 // (headRows, hidden)
+	logits             []float32 // (headRows, vocabulary)
+}
+
+func (c *chunk) take(buffer []float32, hidden, vocab int) {
+	c.x, buffer = cut(buffer, headRows*hidden)
+	c.normed, buffer = cut(buffer, headRows*hidden)
+	c.dnormed, buffer = cut(buffer, headRows*hidden)
+	c.logits, _ = cut(buffer, headRows*vocab)
 }
 
 // slab is a matrix of varying height over one buffer.
@@ -172,20 +223,17 @@ type slab struct {
 	dense  *tensor.Dense
 }
 
-// reserve makes room for size numbers.
-func (s *slab) reserve(size int) {
-	if len(s.buffer) < size {
-		s.buffer, s.dense = make([]float32, size), nil
-	}
+func (s *slab) take(buffer []float32, n int) []float32 {
+	s.dense = nil
+	s.buffer, buffer = cut(buffer, n)
+	return buffer
 }
 
 // matrix returns the (rows, cols) matrix at the start of the buffer.
 func (s *slab) matrix(rows, cols int) *tensor.Dense {
-	if s.dense != nil && s.dense.Shape()[0] == rows {
-		return s.dense
+	if s.dense == nil || s.dense.Shape()[0] != rows {
+		s.dense = tensor.New(tensor.WithShape(rows, cols), tensor.WithBacking(s.buffer[:rows*cols]))
 	}
-	s.reserve(rows * cols)
-	s.dense = tensor.New(tensor.WithShape(rows, cols), tensor.WithBacking(s.buffer[:rows*cols]))
 	return s.dense
 }
 
@@ -214,18 +262,14 @@ func floats(v G.Value) []float32 { return v.Data().([]float32) }
 // slots.
 func Estimate(m *model.Model, a *lora.Adapter, tokens int, o Options) int64 {
 	w := widthsOf(m, a)
-	acts := 1
-	if o.Memory == Store {
-		acts = m.Dims.Layers
-	}
-	perToken := acts*w.kept() + w.passing() + (m.Dims.Layers+3)*w.hidden
-	head := min(headRows, tokens) * (m.Dims.Vocab + 3*w.hidden)
+	buffers := w.size(tokens, kept(m, o), m.Dims.Layers, m.Output.Weight.Rows)
 	// values, gradients, two moments, the best values
 	adapter := 5 * parameters(m, a)
-	// the kernels' own copies of activations: int8 and bfloat16 of the widest
-	operands := 2 * tokens * w.widest
-	const runtime = 32 << 20
-	return 4*(int64(tokens)*int64(perToken)+int64(head)+int64(adapter)+int64(operands)) + runtime
+	// The kernels' own: the logits of a chunk as bfloat16 for two cores, and
+	// activations as int8 and bfloat16.
+	kernels := headRows*m.Output.Weight.Rows + 2*tokens*w.widest
+	const runtime = 64 << 20 // the collector's slack
+	return 4*int64(buffers+adapter+kernels) + runtime
 }
 
 func headsOf(d model.Dims) kernel.Heads {

@@ -43,9 +43,9 @@ func newRun(m *model.Model, a *lora.Adapter, gang *kernel.Gang, o Options) *run 
 	}
 }
 
-func (r *run) begin(ctx context.Context, b data.Batch) {
+func (r *run) begin(ctx context.Context, b data.Batch) error {
 	r.ctx, r.batch, r.n = ctx, b, len(b.Tokens)
-	r.arena.grow(r.n)
+	return r.arena.grow(r.n)
 }
 
 // dropout is the share of low-rank inputs that are masked in this run.

@@ -60,7 +60,11 @@ func pack(m *model.Model, a *lora.Adapter) ([]*layerParams, error) {
 }
 
 func packLayer(m *model.Model, a *lora.Adapter, layer int) (*layerParams, error) {
-	p := &layerParams{slots: map[string]linear{}}
+	size := 0
+	for _, pair := range a.Pairs[layer] {
+		size += len(pair.A) + len(pair.B)
+	}
+	p := &layerParams{slots: map[string]linear{}, values: make([]float32, 0, size)}
 	for _, slot := range m.Spec.Slots {
 		frozen := m.Layers[layer].Slot(slot.GGUF)
 		pair := a.Pairs[layer][slot.GGUF]

@@ -74,8 +74,7 @@ func newLoop(g *graph.Graph, seqs, held []chat.Sequence, o Options, dir string, 
 		return nil, fmt.Errorf("describe the run: %w", err)
 	}
 	l.files = files{dir: dir, identity: identity}
-	g.Reserve(longest(o.Plan, seqs, l.held))
-	return l, nil
+	return l, g.Reserve(longest(o.Plan, seqs, l.held))
 }
 
 // longest bounds the tokens of any batch of the run.
