@@ -126,7 +126,7 @@ func (s *Server) prepare() {
 func (s *Server) routes() *chi.Mux {
 	r := chi.NewRouter()
 	r.Use(s.receive, s.guard)
-	r.NotFound(s.answer(s.noRoute))
+	r.NotFound(s.streaming(func(http.ResponseWriter, *http.Request) error { return noRoute() }))
 	r.MethodNotAllowed(s.wrongMethod(r))
 
 	r.Get("/healthz", s.answer(s.health))

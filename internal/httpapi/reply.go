@@ -207,8 +207,8 @@ func (s *Server) write(w http.ResponseWriter, status int, value any) {
 }
 
 // noRoute is the 404 of the router.
-func (s *Server) noRoute(*http.Request) (int, any, error) {
-	return 0, nil, fault.New(fault.NotFound, "there is nothing at this address; GET /openapi.yaml lists what there is").
+func noRoute() error {
+	return fault.New(fault.NotFound, "there is nothing at this address; GET /openapi.yaml lists what there is").
 		WithCode("route_not_found")
 }
 
@@ -224,6 +224,10 @@ func (s *Server) wrongMethod(mux *chi.Mux) http.HandlerFunc {
 			if mux.Match(chi.NewRouteContext(), m, path) {
 				allowed = append(allowed, m)
 			}
+		}
+		if len(allowed) == 0 { // a method that nobody knows, at an address that nobody has
+			s.fail(w, r, noRoute())
+			return
 		}
 		methods := strings.Join(allowed, ", ")
 		w.Header().Set("Allow", methods)
