@@ -217,14 +217,14 @@ func (c *Catalog) baseOf(bases []base, n noted) (base, error) {
 		candidates = append([]base{named}, bases...)
 	}
 	for _, b := range candidates {
-		if b.size != n.BaseBytes {
-			continue
+		if b.size != n.BaseBytes && !c.isOpen(b.path) {
+			continue // without reading it
 		}
-		print, err := c.fingerprint(b.path, b.stamp)
+		size, print, err := c.identity(b.path)
 		if err != nil {
 			return base{}, err
 		}
-		if print == n.BaseHead {
+		if size == n.BaseBytes && print == n.BaseHead {
 			return b, nil
 		}
 	}
@@ -287,12 +287,9 @@ func (c *Catalog) write(dir string, a *lora.Adapter, m *model.Model, job string)
 	if err := a.SaveGGUF(filepath.Join(dir, ggufFile), m); err != nil {
 		return note{}, err
 	}
-	info, err := os.Stat(m.Path)
-	if err != nil {
-		return note{}, err
-	}
-	n := note{Name: a.Name, Base: m.Name, BaseBytes: info.Size(), Job: job, Created: time.Now().UTC().Truncate(time.Second), Rank: a.Rank}
-	if n.BaseHead, err = c.fingerprint(m.Path, stampOf(info)); err != nil {
+	n := note{Name: a.Name, Base: m.Name, Job: job, Created: time.Now().UTC().Truncate(time.Second), Rank: a.Rank}
+	var err error
+	if n.BaseBytes, n.BaseHead, err = c.identity(m.Path); err != nil {
 		return n, err
 	}
 	if n.SHA256, err = hash(filepath.Join(dir, weightsFile)); err != nil {

@@ -40,9 +40,11 @@ const headBytes = 8 << 20
 
 // opening is a base that is open or being opened.
 type opening struct {
-	done  chan struct{} // closed when model and err are set
+	done  chan struct{} // closed when the rest is set
 	model *model.Model
 	err   error
+	size  int64 // of the file that was opened; another may lie there by now
+	print string
 }
 
 // bases looks through the models folder. Files of one name, whatever its case,
@@ -208,11 +210,34 @@ func (c *Catalog) openBase(b base) (*model.Model, error) {
 		c.mu.Unlock()
 		close(o.done)
 	}()
-	o.model, o.err = model.Open(b.path, c.gang)
+	if o.size, o.print, o.err = c.identity(b.path); o.err == nil {
+		o.model, o.err = model.Open(b.path, c.gang)
+	}
 	if o.err == nil {
 		o.model.Name = b.name
 	}
 	return o.model, o.err
+}
+
+// identity is what tells the base at path from all others: that of the model
+// which is open, else that of the file.
+func (c *Catalog) identity(at string) (size int64, print string, err error) {
+	c.mu.Lock()
+	o := c.open[at]
+	c.mu.Unlock()
+	if o != nil {
+		select {
+		case <-o.done:
+			return o.size, o.print, nil
+		default: // it is being opened
+		}
+	}
+	info, err := os.Stat(at)
+	if err != nil {
+		return 0, "", fmt.Errorf("look at %s: %w", at, err)
+	}
+	print, err = c.fingerprint(at, stampOf(info))
+	return info.Size(), print, err
 }
 
 // remember keeps what opening b came to, if the file is to blame: it will not
@@ -223,6 +248,13 @@ func (c *Catalog) remember(b base, err error) {
 		h.failed, h.problem = err, said(err)
 		c.heads[b.path] = h
 	}
+}
+
+// isOpen reports whether the base at path is open or being opened.
+func (c *Catalog) isOpen(at string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open[at] != nil
 }
 
 // fingerprint tells the contents of model files apart: the SHA-256 of the

@@ -419,6 +419,28 @@ func TestBaseOfAnAdapter(t *testing.T) {
 	wantFault(t, err, fault.Conflict, "another file")
 }
 
+// A base that is open stays what it is, for its adapters too, when another file
+// takes its place.
+func TestReplacedWhileOpen(t *testing.T) {
+	s := newShelf(t)
+	file := s.place("tiny.gguf", 1)
+	m := s.base("tiny")
+	os.Remove(file)
+	s.place("tiny.gguf", 2)
+	if s.base("tiny") != m {
+		t.Fatal("an open model was opened again")
+	}
+	if _, err := s.Publish(s.adapter("a", m, 3), m, "job_1"); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := s.Resolve("a"); err != nil || got != m {
+		t.Errorf("Resolve: %v, %v", got, err)
+	}
+	s.again()
+	_, _, err := s.Resolve("a")
+	wantFault(t, err, fault.Conflict, "another file")
+}
+
 func TestDamagedAdapters(t *testing.T) {
 	s := newShelf(t)
 	s.place("tiny.gguf", 1)

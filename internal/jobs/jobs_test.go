@@ -624,6 +624,9 @@ func TestCheckpointForgivesCrashes(t *testing.T) {
 			p.begin()
 			last := c.told[len(c.told)-1].Step
 			j = p.await(j.ID, "the last step", func(j jobs.Job) bool { return j.Status == jobs.Running && j.Progress.Step == last })
+			if _, err := p.Curve(t.Context(), j.ID); err != nil { // all is stored
+				t.Error(err)
+			}
 			if j, _ = p.Find(t.Context(), j.ID); j.Attempts != c.wants {
 				t.Errorf("attempts %d, want %d", j.Attempts, c.wants)
 			}
