@@ -1,6 +1,9 @@
 package kernel
 
-import "fmt"
+import (
+	"fmt"
+	"runtime"
+)
 
 // MatMul computes dst = x·wᵀ.
 //
@@ -24,6 +27,7 @@ func (g *Gang) MatMul(dst []float32, x *Operand, w *Matrix) {
 	default:
 		g.matMulFloats(dst, x, w)
 	}
+	runtime.KeepAlive(w) // its memory goes when nobody refers to it
 }
 
 // grid cuts a product into chunks of panels × rows. It depends on the shape

@@ -22,6 +22,7 @@ func (g *Gang) MatMulBack(dx, dy []float32, n int, w *Matrix, p Precision) {
 	default:
 		g.backFloats(dx, dy, n, w)
 	}
+	runtime.KeepAlive(w) // its memory goes when nobody refers to it
 }
 
 const (

@@ -289,8 +289,8 @@ func expand8AVX512(np int, qs *byte, qstep int, ds *uint16, ms *uint16, dstep in
 //go:noescape
 func expandPairsAVX512(np int, src *uint32, step int, dst *uint32)
 
-// transposeAVX512 copies b (w, 16n), rows ldb apart, to dst (16n, 16), rows width apart.
-// Columns w to 15 repeat column w-1.
+// transposeAVX512 copies b (w, 16n), rows ldb apart, to dst (16n, 16), rows width
+// apart. Columns w to 15 repeat column w-1.
 //
 //go:noescape
 func transposeAVX512(w int, n int, b *float32, ldb int, dst *float32, width int)
@@ -415,8 +415,8 @@ func spread4AVX2(np int, qs *byte, qstep int, ds *uint16, ms *uint16, dstep int,
 //go:noescape
 func spread8AVX2(np int, qs *byte, qstep int, ds *uint16, ms *uint16, dstep int, dst *float32)
 
-// transposeAVX2 copies b (w, 8n), rows ldb apart, to dst (8n, 8), rows width apart.
-// Columns w to 7 repeat column w-1.
+// transposeAVX2 copies b (w, 8n), rows ldb apart, to dst (8n, 8), rows width
+// apart. Columns w to 7 repeat column w-1.
 //
 //go:noescape
 func transposeAVX2(w int, n int, b *float32, ldb int, dst *float32, width int)

@@ -10,15 +10,13 @@ import (
 
 // interleave is the order of words that puts those of the low half at even and
 // those of the high half at odd places.
-func interleave() Mem {
-	m := GLOBL("interleave", RODATA|NOPTR)
+func interleave(name string) Mem {
+	m := GLOBL(name, RODATA|NOPTR)
 	for i := range 16 {
 		DATA(4*i, U32(uint32(i)|uint32(16+i)<<16))
 	}
 	return m
 }
-
-var interleaved *Mem
 
 // expand writes expand4AVX512 or expand8AVX512: one block of each of np panels
 // becomes 8 pairs of rows times 32 columns.
@@ -26,10 +24,6 @@ var interleaved *Mem
 // A panel holds four columns of a row side by side. Transposing 4×4 dwords in
 // every lane makes 16, which widen to floats; two rows round to one register.
 func expand(bits int) {
-	if interleaved == nil {
-		m := interleave()
-		interleaved = &m
-	}
 	name := fmt.Sprintf("expand%dAVX512", bits)
 	TEXT(name, NOSPLIT, "func(np int, qs *byte, qstep int, ds, ms *uint16, dstep int, dst *uint32)")
 	Pragma("noescape")
@@ -39,7 +33,7 @@ func expand(bits int) {
 	SHLQ(U8(1), dstep)
 	bytes, scales, minima := AllocLocal(256), AllocLocal(64), AllocLocal(64)
 	order, mask, zero := z[31], z[30], z[29]
-	VMOVDQU32(*interleaved, order)
+	VMOVDQU32(interleave(fmt.Sprintf("interleave%d", bits)), order)
 	fill(0x0f0f0f0f, mask)
 	fill(map[int]uint32{4: 0xc1000000, 8: 0xc3000000}[bits], zero) // -8, -128
 	Label("panel")
@@ -53,25 +47,7 @@ func expand(bits int) {
 	VMOVUPS(z[27], scales)
 	VMOVUPS(z[28], minima)
 	for half := range 2 {
-		for i := range 4 { // z[i]: columns 16·half + 4i … of 16 rows
-			if bits == 8 {
-				VMOVDQU32(Mem{Base: qs, Disp: 64 * (4*half + i)}, z[i])
-				continue
-			}
-			VMOVDQU32(Mem{Base: qs, Disp: 64 * (2*half + i/2)}, z[i])
-			if i%2 == 1 {
-				VPSRLD(U8(4), z[i], z[i])
-			}
-			VPANDD(z[i], mask, z[i])
-		}
-		VPUNPCKLDQ(z[1], z[0], z[4])
-		VPUNPCKHDQ(z[1], z[0], z[5])
-		VPUNPCKLDQ(z[3], z[2], z[6])
-		VPUNPCKHDQ(z[3], z[2], z[7])
-		VPUNPCKLQDQ(z[6], z[4], z[0]) // z[j]: lane L holds 16 columns of row 4L+j
-		VPUNPCKHQDQ(z[6], z[4], z[1])
-		VPUNPCKLQDQ(z[7], z[5], z[2])
-		VPUNPCKHQDQ(z[7], z[5], z[3])
+		columns16(bits, half, qs, mask)
 		for i := range 4 {
 			VMOVDQU32(z[i], bytes.Offset(64*i))
 		}
@@ -97,6 +73,30 @@ func expand(bits int) {
 	JNZ(LabelRef("panel"))
 	VZEROUPPER()
 	RET()
+}
+
+// columns16 puts 16 columns of row 4L+j into lane L of z[j], j < 4; z4-7 are
+// used.
+func columns16(bits, half int, qs reg.GPVirtual, mask reg.VecPhysical) {
+	for i := range 4 { // z[i]: columns 16·half + 4i … of 16 rows
+		if bits == 8 {
+			VMOVDQU32(Mem{Base: qs, Disp: 64 * (4*half + i)}, z[i])
+			continue
+		}
+		VMOVDQU32(Mem{Base: qs, Disp: 64 * (2*half + i/2)}, z[i])
+		if i%2 == 1 {
+			VPSRLD(U8(4), z[i], z[i])
+		}
+		VPANDD(z[i], mask, z[i])
+	}
+	VPUNPCKLDQ(z[1], z[0], z[4])
+	VPUNPCKHDQ(z[1], z[0], z[5])
+	VPUNPCKLDQ(z[3], z[2], z[6])
+	VPUNPCKHDQ(z[3], z[2], z[7])
+	VPUNPCKLQDQ(z[6], z[4], z[0])
+	VPUNPCKHQDQ(z[6], z[4], z[1])
+	VPUNPCKLQDQ(z[7], z[5], z[2])
+	VPUNPCKHQDQ(z[7], z[5], z[3])
 }
 
 // expandPairs writes expandPairsAVX512: in every two rows of weights the halves

@@ -36,63 +36,50 @@ func rowsFrom(a, distance reg.GPVirtual, h int) *rowSet {
 	return r
 }
 
-// floatTile writes floatTile<h>x<16·nv>. The accumulators are z0-23, the panel
-// z24-25, the row of a z28-31.
+// floatsText is a floatTile or a pairTile being written: h rows of nv registers.
+type floatsText struct {
+	h, nv, size      int               // size of a register in bytes
+	sums, panel, row []reg.VecPhysical // accumulators; one row of b; numbers of a
+	alpha            reg.VecPhysical   // nil without a factor
+	a, b, c          reg.GPVirtual
+	rs, ldc          reg.GPVirtual // bytes
+	x                *rowSet
+}
+
+// floatTile writes floatTile<h>x<16·nv>.
 func floatTile(h, nv int) {
-	name := fmt.Sprintf("floatTile%dx%d", h, 16*nv)
+	t := &floatsText{h: h, nv: nv, size: 64, sums: z[:h*nv], panel: z[24 : 24+nv], row: z[28:32], alpha: z[28]}
+	t.floats(fmt.Sprintf("floatTile%dx%d", h, 16*nv), func(m int) {
+		if nv == 1 {
+			VFMADD231PS_BCST(t.x.at[m], t.panel[0], t.sums[m])
+			return
+		}
+		t.multiply(m, func(a, b, sum reg.VecPhysical) { VFMADD231PS(a, b, sum) })
+	})
+}
+
+// floats writes a floatTile of which multiply writes one row and one step.
+func (t *floatsText) floats(name string, multiply func(m int)) {
 	TEXT(name, NOSPLIT, "func(tiles, k int, a *float32, rs, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s is the floatTile of height %d on %d columns: see floatTileGeneric.", name, h, 16*nv))
-	rs, ks, ldb, ldc := param("rs"), param("ks"), param("ldb"), param("ldc")
-	for _, r := range []reg.GPVirtual{rs, ks, ldb, ldc} {
+	Doc(fmt.Sprintf("%s is the floatTile of height %d on %d columns: see floatTileGeneric.", name, t.h, t.nv*t.size/4))
+	t.rs, t.ldc, t.c = param("rs"), param("ldc"), param("c")
+	ks, ldb := param("ks"), param("ldb")
+	for _, r := range []reg.GPVirtual{t.rs, ks, ldb, t.ldc} {
 		SHLQ(U8(2), r)
 	}
-	c := param("c")
-	Label("tile")
-	a, b, k := GP64(), GP64(), GP64()
-	Load(Param("a"), a)
-	x := rowsFrom(a, rs, h)
-	fetchRows(c, ldc, h, nv)
-	Load(Param("b"), b)
-	Load(Param("k"), k)
-	sums := make([]reg.VecPhysical, h*nv)
-	for i := range sums {
-		sums[i] = z[i]
-		VPXORD(z[i], z[i], z[i])
-	}
-	Label("loop")
-	for v := range nv {
-		VMOVUPS(Mem{Base: b, Disp: 64 * v}, z[24+v])
-	}
-	for v := range nv {
-		PREFETCHT0(Mem{Base: b, Index: ldb, Scale: 8, Disp: 64 * v})
-	}
-	for m := range h {
-		if nv == 1 {
-			VFMADD231PS_BCST(x.at[m], z[24], sums[m])
-			continue
+	t.loops("k", func() {
+		for v := 0; v < t.nv*t.size; v += 64 {
+			PREFETCHT0(Mem{Base: t.b, Index: ldb, Scale: 8, Disp: v})
 		}
-		VBROADCASTSS(x.at[m], z[28+m%4])
-		for v := range nv {
-			VFMADD231PS(z[28+m%4], z[24+v], sums[m*nv+v])
+		for m := range t.h {
+			multiply(m)
 		}
-	}
-	for _, p := range x.bases {
-		ADDQ(ks, p)
-	}
-	ADDQ(ldb, b)
-	DECQ(k)
-	JNZ(LabelRef("loop"))
-	VBROADCASTSS(slot("alpha").(Mem), z[28])
-	storeRows(c, ldc, h, nv, sums, true)
-	next := GP64()
-	MOVQ(rs, next)
-	IMUL3Q(U8(uint8(h)), next, next)
-	ADDQ(next, slot("a"))
-	DECQ(slot("tiles"))
-	JNZ(LabelRef("tile"))
-	VZEROUPPER()
-	RET()
+		for _, p := range t.x.bases {
+			ADDQ(ks, p)
+		}
+		ADDQ(ldb, t.b)
+	})
 }
 
 // pairTile writes pairTile<h>: 32 columns of pairs of bfloat16.
@@ -101,45 +88,57 @@ func pairTile(h int) {
 	TEXT(name, NOSPLIT, "func(tiles, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s is the pairTile of height %d: see pairTileGeneric.", name, h))
-	const nv = 2
-	rs, ldc, c, k := param("rs"), param("ldc"), param("c"), GP64()
-	SHLQ(U8(2), rs)
-	SHLQ(U8(2), ldc)
+	t := &floatsText{h: h, nv: 2, size: 64, sums: z[:2*h], panel: z[24:26], row: z[28:32]}
+	t.rs, t.ldc, t.c = param("rs"), param("ldc"), param("c")
+	SHLQ(U8(2), t.rs)
+	SHLQ(U8(2), t.ldc)
+	t.loops("k2", func() {
+		for v := range 2 {
+			PREFETCHT0(Mem{Base: t.b, Disp: 1024 + 64*v})
+		}
+		for m := range h {
+			t.multiply(m, func(a, b, sum reg.VecPhysical) { VDPBF16PS(a, b, sum) })
+		}
+		for _, p := range t.x.bases {
+			ADDQ(U8(4), p)
+		}
+		ADDQ(U32(128), t.b)
+	})
+}
+
+// multiply writes one step of row m.
+func (t *floatsText) multiply(m int, f func(a, b, sum reg.VecPhysical)) {
+	a := t.row[m%len(t.row)]
+	VBROADCASTSS(t.x.at[m], a)
+	for v, b := range t.panel {
+		f(a, b, t.sums[m*t.nv+v])
+	}
+}
+
+// loops writes the loops over tiles and along k, of which step writes the body
+// after the row of b is loaded.
+func (t *floatsText) loops(depth string, step func()) {
 	Label("tile")
-	a, b := GP64(), GP64()
-	Load(Param("a"), a)
-	x := rowsFrom(a, rs, h)
-	fetchRows(c, ldc, h, nv)
-	Load(Param("b"), b)
-	Load(Param("k2"), k)
-	sums := make([]reg.VecPhysical, h*nv)
-	for i := range sums {
-		sums[i] = z[i]
-		VPXORD(z[i], z[i], z[i])
+	t.a, t.b = GP64(), GP64()
+	k := GP64()
+	Load(Param("a"), t.a)
+	t.x = rowsFrom(t.a, t.rs, t.h)
+	t.fetch()
+	Load(Param("b"), t.b)
+	Load(Param(depth), k)
+	for _, sum := range t.sums {
+		VXORPS(sum, sum, sum)
 	}
 	Label("loop")
-	for v := range nv {
-		VMOVUPS(Mem{Base: b, Disp: 64 * v}, z[24+v])
+	for v, b := range t.panel {
+		VMOVUPS(Mem{Base: t.b, Disp: t.size * v}, b)
 	}
-	for v := range nv {
-		PREFETCHT0(Mem{Base: b, Disp: 1024 + 64*v})
-	}
-	for m := range h {
-		VBROADCASTSS(x.at[m], z[28+m%4])
-		for v := range nv {
-			VDPBF16PS(z[28+m%4], z[24+v], sums[m*nv+v])
-		}
-	}
-	for _, p := range x.bases {
-		ADDQ(U8(4), p)
-	}
-	ADDQ(U32(64*nv), b)
+	step()
 	DECQ(k)
 	JNZ(LabelRef("loop"))
-	storeRows(c, ldc, h, nv, sums, false)
+	t.store()
 	next := GP64()
-	MOVQ(rs, next)
-	IMUL3Q(U8(uint8(h)), next, next)
+	IMUL3Q(U8(uint8(t.h)), t.rs, next)
 	ADDQ(next, slot("a"))
 	DECQ(slot("tiles"))
 	JNZ(LabelRef("tile"))
@@ -147,48 +146,51 @@ func pairTile(h int) {
 	RET()
 }
 
-// fetchRows asks for the h rows of c that will be needed at the end.
-func fetchRows(c, ldc reg.GPVirtual, h, nv int) {
+// fetch asks for the rows of c that will be needed at the end.
+func (t *floatsText) fetch() {
 	p := GP64()
-	MOVQ(c, p)
-	for m := range h {
-		for v := range nv {
-			PREFETCHT0(Mem{Base: p, Disp: 64 * v})
+	MOVQ(t.c, p)
+	for m := range t.h {
+		for v := 0; v < t.nv*t.size; v += 64 {
+			PREFETCHT0(Mem{Base: p, Disp: v})
 		}
-		if m+1 < h {
-			ADDQ(ldc, p)
+		if m+1 < t.h {
+			ADDQ(t.ldc, p)
 		}
 	}
 }
 
-// storeRows writes sums to c, or adds them when the parameter add is not zero,
-// and moves c past its h rows. With scaled, sums are multiplied by z28 first.
-func storeRows(c, ldc reg.GPVirtual, h, nv int, sums []reg.VecPhysical, scaled bool) {
+// store writes the sums times alpha to c, or adds them when the parameter add is
+// not zero, and moves c past its rows.
+func (t *floatsText) store() {
+	if t.alpha != nil {
+		VBROADCASTSS(slot("alpha").(Mem), t.alpha)
+	}
 	CMPQ(slot("add"), U8(0))
 	JNE(LabelRef("add"))
 	each := func(f func(at Mem, sum reg.VecPhysical)) {
-		for m := range h {
-			for v := range nv {
-				f(Mem{Base: c, Disp: 64 * v}, sums[m*nv+v])
+		for m := range t.h {
+			for v := range t.nv {
+				at, sum := Mem{Base: t.c, Disp: t.size * v}, t.sums[m*t.nv+v]
+				f(at, sum)
+				VMOVUPS(sum, at)
 			}
-			ADDQ(ldc, c)
+			ADDQ(t.ldc, t.c)
 		}
 	}
-	each(func(at Mem, sum reg.VecPhysical) {
-		if scaled {
-			VMULPS(z[28], sum, sum)
+	each(func(_ Mem, sum reg.VecPhysical) {
+		if t.alpha != nil {
+			VMULPS(t.alpha, sum, sum)
 		}
-		VMOVUPS(sum, at)
 	})
 	JMP(LabelRef("stored"))
 	Label("add")
 	each(func(at Mem, sum reg.VecPhysical) {
-		if scaled {
-			VFMADD213PS(at, z[28], sum)
+		if t.alpha != nil {
+			VFMADD213PS(at, t.alpha, sum)
 		} else {
 			VADDPS(at, sum, sum)
 		}
-		VMOVUPS(sum, at)
 	})
 	Label("stored")
 }
@@ -212,13 +214,13 @@ func round() {
 	RET()
 }
 
-// transpose writes transposeAVX512: n blocks of 16 columns of w ≤ 16 rows. Rows
-// that are missing repeat the last.
-func transpose() {
-	TEXT("transposeAVX512", NOSPLIT, "func(w, n int, b *float32, ldb int, dst *float32, width int)")
+// transposeText writes a function that transposes squares of side rows and
+// columns, which turn does in the first registers of v.
+func transposeText(suffix string, side int, v []reg.VecPhysical, turn func() []reg.VecPhysical) {
+	TEXT("transpose"+suffix, NOSPLIT, "func(w, n int, b *float32, ldb int, dst *float32, width int)")
 	Pragma("noescape")
-	Doc("transposeAVX512 copies b (w, 16n), rows ldb apart, to dst (16n, 16), rows width apart.",
-		"Columns w to 15 repeat column w-1.")
+	Doc(fmt.Sprintf("transpose%s copies b (w, %dn), rows ldb apart, to dst (%dn, %d), rows width", suffix, side, side, side),
+		fmt.Sprintf("apart. Columns w to %d repeat column w-1.", side-1))
 	w, n, b, ldb, dst, width := param("w"), param("n"), param("b"), param("ldb"), param("dst"), param("width")
 	SHLQ(U8(2), ldb)
 	SHLQ(U8(2), width)
@@ -226,21 +228,20 @@ func transpose() {
 	XORQ(still, still)
 	Label("loop")
 	MOVQ(b, row)
-	for i := range 16 {
-		VMOVUPS(Mem{Base: row}, z[i])
-		if i < 15 {
+	for i := range side {
+		VMOVUPS(Mem{Base: row}, v[i])
+		if i+1 < side {
 			MOVQ(ldb, step)
 			CMPQ(w, U8(uint8(i+2)))
 			CMOVQLT(still, step)
 			ADDQ(step, row)
 		}
 	}
-	turn16()
-	for i := range 16 {
-		VMOVUPS(z[i], Mem{Base: dst})
+	for _, r := range turn() {
+		VMOVUPS(r, Mem{Base: dst})
 		ADDQ(width, dst)
 	}
-	ADDQ(U32(64), b)
+	ADDQ(U32(uint32(4*side)), b)
 	DECQ(n)
 	JNZ(LabelRef("loop"))
 	VZEROUPPER()
@@ -248,7 +249,7 @@ func transpose() {
 }
 
 // turn16 transposes the 16×16 numbers in z0-15; z16-31 are used.
-func turn16() {
+func turn16() []reg.VecPhysical {
 	for i := 0; i < 16; i += 2 {
 		VUNPCKLPS(z[i+1], z[i], z[16+i])
 		VUNPCKHPS(z[i+1], z[i], z[17+i])
@@ -271,4 +272,5 @@ func turn16() {
 		VSHUFF32X4(U8(0x88), z[28+j], z[20+j], z[4+j])
 		VSHUFF32X4(U8(0xdd), z[28+j], z[20+j], z[12+j])
 	}
+	return z[:16]
 }

@@ -28,7 +28,7 @@ func products() {
 	expand(4)
 	expand(8)
 	expandPairs()
-	transpose()
+	transposeText("AVX512", 16, z, turn16)
 	avx2()
 }
 
