@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -355,6 +356,7 @@ func TestDrain(t *testing.T) {
 	b := newBench(t)
 	e := b.engine(engine.Options{Slots: 1, Context: 64})
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	run := make(chan error, 1)
 	go func() { run <- e.Run(ctx) }()
 	waiting := make(chan error, 1)
@@ -471,26 +473,28 @@ func TestWritersComeFirst(t *testing.T) {
 // TestPromptsShareThePass: a short prompt does not wait for a long one.
 func TestPromptsShareThePass(t *testing.T) {
 	b := newBench(t)
-	e := b.engine(engine.Options{Slots: 2, Context: 256, Chunk: 16})
-	var order []string
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	ask := func(name string, n int) {
-		wg.Go(func() {
-			for range e.Generate(context.Background(), engine.Request{Prompt: prompt(n, int32(n)), Limit: 1}) {
-				mu.Lock()
-				defer mu.Unlock()
-				order = append(order, name)
-			}
-		})
-	}
-	ask("long", 250)
-	ask("short", 20)
-	start(t, e)
-	wg.Wait()
-	if diff := cmp.Diff([]string{"short", "long"}, order); diff != "" {
-		t.Error(diff)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		e := b.engine(engine.Options{Slots: 2, Context: 256, Chunk: 16})
+		var order []string
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for _, n := range []int{250, 20} {
+			wg.Go(func() {
+				for range e.Generate(t.Context(), engine.Request{Prompt: prompt(n, int32(n)), Limit: 1}) {
+					mu.Lock()
+					defer mu.Unlock()
+					order = append(order, fmt.Sprint(n))
+				}
+			})
+			synctest.Wait() // it is in the queue
+		}
+		stop := start(t, e)
+		wg.Wait()
+		stop()
+		if diff := cmp.Diff([]string{"20", "250"}, order); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 // TestPoisonedAdapter: the request whose logits are not finite fails alone, and

@@ -132,7 +132,7 @@ func dumpTiny(t *testing.T, dir string) {
 	}
 }
 
-func digest(t *testing.T, path string) string {
+func digest(t testing.TB, path string) string {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
