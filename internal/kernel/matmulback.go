@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"runtime"
 )
 
 // MatMulBack adds dy·w to dx, the backward product of MatMul.
