@@ -44,7 +44,7 @@ def afina(url, model, tokens):
     ds = call(url + "/datasets?name=interop", lines.encode())["id"]
     out = []
     for i, (text, finish) in enumerate(answers):
-        p = call(f"{url}/datasets/{ds}/preview?model={model}&conversation={i}&max_length=8192")["tokens"]
+        p = call(f"{url}/datasets/{ds}/preview?model={model}&conversation={i}")["tokens"]
         first = next(n for n, t in enumerate(p) if t["learned"])
         last = max(n for n, t in enumerate(p) if t["learned"])
         ids = [t["id"] for t in p]
