@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,11 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"crypto/rand"
-
 	"go.uber.org/zap"
 
 	"afina/internal/assistant"
+	"afina/internal/door"
 	"afina/internal/engine"
 )
 
@@ -95,25 +95,24 @@ type chunkDelta struct {
 // complete answers POST /v1/chat/completions.
 func (s *Server) complete(w http.ResponseWriter, r *http.Request) error {
 	var ask completionRequest
-	if _, err := s.decode(r, &ask); err != nil {
+	if _, err := s.door.Decode(r, &ask); err != nil {
 		return err
 	}
 	question, err := ask.question(s.Config.Serve)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(r.Context(), s.Config.HTTP.GenerateTimeout, errTimeout)
+	r, cancel := door.Within(r, s.Config.HTTP.GenerateTimeout)
 	defer cancel()
-	r = r.WithContext(ctx)
 	a := head{
 		ID: "chatcmpl-" + rand.Text(), Created: s.Now().Unix(), Model: ask.Model,
 		Fingerprint: "afina-" + s.Build,
 	}
 	if !or(ask.Stream, false) {
-		return ended(r, s.completeWhole(w, r, a, question))
+		return door.Ended(r, s.completeWhole(w, r, a, question))
 	}
 	withUsage := ask.StreamOptions != nil && or(ask.StreamOptions.IncludeUsage, false)
-	return ended(r, s.completeStream(w, r, a, question, withUsage))
+	return door.Ended(r, s.completeStream(w, r, a, question, withUsage))
 }
 
 // errUnfinished is an answer that stopped without saying why.
@@ -133,7 +132,7 @@ func (s *Server) completeWhole(w http.ResponseWriter, r *http.Request, a head, q
 		return errUnfinished
 	}
 	a.Object = "chat.completion"
-	s.write(w, http.StatusOK, completion{a,
+	s.door.Write(w, http.StatusOK, completion{a,
 		[]choice{{Message: answerMessage{Role: "assistant", Content: text.String()}, Reason: last.Reason}},
 		usageOf(last.Usage)})
 	return nil
@@ -170,7 +169,7 @@ func (s *Server) pieces(ctx context.Context, q assistant.Question) <-chan piece 
 // answering writes one answer as chunks.
 type answering struct {
 	head
-	out       *stream
+	out       *door.Stream
 	withUsage bool
 	opened    bool
 }
@@ -188,7 +187,7 @@ func (a *answering) chunk(d chunkDelta, reason *engine.Reason) error {
 	if a.withUsage {
 		c.Usage = (*usage)(nil)
 	}
-	return a.out.event("", c)
+	return a.out.Event("", c)
 }
 
 // finish sends the reason, the usage if it was asked for, and the end.
@@ -197,11 +196,11 @@ func (a *answering) finish(d assistant.Delta) error {
 		return err
 	}
 	if a.withUsage {
-		if err := a.out.event("", completionChunk{a.head, []chunkChoice{}, usageOf(d.Usage)}); err != nil {
+		if err := a.out.Event("", completionChunk{a.head, []chunkChoice{}, usageOf(d.Usage)}); err != nil {
 			return err
 		}
 	}
-	return a.out.done()
+	return a.out.Done()
 }
 
 // take sends what a delta brings and reports whether it was the last.
@@ -229,7 +228,7 @@ func (s *Server) completeStream(w http.ResponseWriter, r *http.Request, h head, 
 		}
 	}()
 	h.Object = "chat.completion.chunk"
-	a := &answering{head: h, out: newStream(w), withUsage: withUsage}
+	a := &answering{head: h, out: door.NewStream(w), withUsage: withUsage}
 	tick := time.NewTicker(s.KeepAlive)
 	defer tick.Stop()
 	for {
@@ -239,14 +238,14 @@ func (s *Server) completeStream(w http.ResponseWriter, r *http.Request, h head, 
 				p.err = errUnfinished
 			}
 			if p.err != nil {
-				return s.breakOff(a, r, p.err)
+				return s.breakOff(w, r, a, p.err)
 			}
 			last, err := a.take(p.delta)
 			if last || err != nil {
 				return nil
 			}
 		case <-tick.C:
-			if a.out.ping() != nil {
+			if a.out.Ping() != nil {
 				return nil
 			}
 		}
@@ -256,11 +255,11 @@ func (s *Server) completeStream(w http.ResponseWriter, r *http.Request, h head, 
 
 // breakOff ends an answer with an error: as a status if nothing was sent yet,
 // else inside the stream.
-func (s *Server) breakOff(a *answering, r *http.Request, err error) error {
-	if !a.out.begun {
+func (s *Server) breakOff(w http.ResponseWriter, r *http.Request, a *answering, err error) error {
+	if !a.out.Begun() {
 		return err
 	}
-	_, e := s.explain(a.out.w, r, err)
-	_ = a.out.event("", e) // the client may be gone; there is nobody to tell
+	_, e := s.door.Explain(w, r, err)
+	_ = a.out.Event("", e) // the client may be gone; there is nobody to tell
 	return nil
 }

@@ -1,14 +1,14 @@
 // Package httpapi is the front door: routes, wire types, validation, errors
 // and streaming. It decides nothing; it asks the rooms behind it.
 //
-// A request passes the guard (name, host, origin, key, drain), then its
-// handler, which returns a value or an error; one adapter writes either. Every
-// answer carries an x-request-id, every answer outside 2xx the same envelope.
+// What a request and its answer look like from outside, whatever they are about,
+// is package door's. A handler here reads its input, asks one room, and returns
+// the answer or the error, for the door to write.
 package httpapi
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
 	"io"
 	"iter"
 	"net"
@@ -24,8 +24,8 @@ import (
 	"afina/internal/chat"
 	"afina/internal/config"
 	"afina/internal/dashboard"
+	"afina/internal/door"
 	"afina/internal/finetune"
-	"afina/internal/form"
 	"afina/internal/jobs"
 	"afina/internal/lora"
 	"afina/internal/model"
@@ -88,12 +88,8 @@ type Server struct {
 
 	once    sync.Once
 	handler http.Handler
-	rules   *form.Rules
-	keys    [][sha256.Size]byte
-	local   bool // bound to a loopback address
-	origin  *http.CrossOriginProtection
+	door    *door.Door
 	board   dashboard.Page
-	gate    gate
 	retries retries
 }
 
@@ -104,55 +100,57 @@ func (s *Server) Handler() http.Handler {
 }
 
 func (s *Server) prepare() {
-	if s.KeepAlive == 0 {
-		s.KeepAlive = 15 * time.Second
-	}
+	s.KeepAlive = cmp.Or(s.KeepAlive, 15*time.Second)
 	if s.Now == nil {
 		s.Now = time.Now
 	}
 	s.board = dashboard.New()
-	s.rules = form.NewRules("json")
-	s.origin = http.NewCrossOriginProtection()
-	s.gate.closing = make(chan struct{})
-	for _, key := range s.Config.HTTP.APIKeys {
-		s.keys = append(s.keys, sha256.Sum256([]byte(key)))
-	}
-	host, _, err := net.SplitHostPort(s.Config.Listen)
-	s.local = err == nil && config.Loopback(host)
+	s.door = door.New(door.Options{
+		Listen: s.Config.Listen, HTTP: s.Config.HTTP, Log: s.Log, Count: s.Meters.Request, Page: s.show,
+	})
 	s.handler = s.routes()
+}
+
+// Serve answers on ln until ctx ends, then drains: /readyz fails and new
+// requests are refused at once, streams of job events end, and answers being
+// written go on for up to the drain timeout. The rooms behind must run until it
+// returns. It closes ln.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	handler := s.Handler()
+	return s.door.Serve(ctx, ln, handler)
 }
 
 // routes is the table of contents; api/openapi.yaml describes each line.
 func (s *Server) routes() *chi.Mux {
-	r := chi.NewRouter()
-	r.Use(s.receive, s.guard)
-	r.NotFound(s.streaming(func(http.ResponseWriter, *http.Request) error { return noRoute() }))
-	r.MethodNotAllowed(s.wrongMethod(r))
+	r, d := chi.NewRouter(), s.door
+	r.Use(d.Receive, d.Guard)
+	r.NotFound(d.NoRoute)
+	r.MethodNotAllowed(d.WrongMethod(r))
 
-	r.Get("/healthz", s.answer(s.health))
-	r.Get("/readyz", s.answer(s.ready))
+	r.Get("/healthz", d.Answer(s.health))
+	r.Get("/readyz", d.Answer(s.ready))
 	r.Get("/", s.page)
 	r.Get("/openapi.yaml", s.contract)
 	r.Method(http.MethodGet, "/metrics", s.Meters.Handler())
 
 	r.Post("/datasets", s.upload)
-	r.Get("/datasets", s.answer(s.listDatasets))
-	r.Get("/datasets/{id}", s.answer(s.findDataset))
-	r.Delete("/datasets/{id}", s.answer(s.deleteDataset))
-	r.Get("/datasets/{id}/stats", s.answer(s.datasetStats))
-	r.Get("/datasets/{id}/preview", s.answer(s.datasetPreview))
+	r.Get("/datasets", d.Answer(s.listDatasets))
+	r.Get("/datasets/{id}", d.Answer(s.findDataset))
+	r.Delete("/datasets/{id}", d.Answer(s.deleteDataset))
+	r.Get("/datasets/{id}/stats", d.Answer(s.datasetStats))
+	r.Get("/datasets/{id}/preview", d.Answer(s.datasetPreview))
 
-	r.Post("/jobs", s.answer(s.createJob))
-	r.Get("/jobs", s.answer(s.listJobs))
-	r.Get("/jobs/{id}", s.answer(s.findJob))
-	r.Delete("/jobs/{id}", s.answer(s.deleteJob))
-	r.Get("/jobs/{id}/metrics", s.answer(s.jobCurve))
-	r.Get("/jobs/{id}/events", s.streaming(s.jobEvents))
-	r.Post("/jobs/{id}/cancel", s.answer(s.cancelJob))
+	r.Post("/jobs", d.Answer(s.createJob))
+	r.Get("/jobs", d.Answer(s.listJobs))
+	r.Get("/jobs/{id}", d.Answer(s.findJob))
+	r.Delete("/jobs/{id}", d.Answer(s.deleteJob))
+	r.Get("/jobs/{id}/metrics", d.Answer(s.jobCurve))
+	r.Get("/jobs/{id}/events", d.Streaming(s.jobEvents))
+	r.Post("/jobs/{id}/cancel", d.Answer(s.cancelJob))
 
-	r.Get("/v1/models", s.answer(s.listModels))
-	r.Get("/v1/models/{model}", s.answer(s.findModel))
-	r.Delete("/v1/models/{model}", s.answer(s.deleteModel))
-	r.Post("/v1/chat/completions", s.streaming(s.complete))
+	r.Get("/v1/models", d.Answer(s.listModels))
+	r.Get("/v1/models/{model}", d.Answer(s.findModel))
+	r.Delete("/v1/models/{model}", d.Answer(s.deleteModel))
+	r.Post("/v1/chat/completions", d.Streaming(s.complete))
 	return r
 }

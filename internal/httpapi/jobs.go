@@ -9,18 +9,19 @@ import (
 	"sync"
 	"time"
 
+	"afina/internal/door"
 	"afina/internal/jobs"
 )
 
 // made is a job just submitted: it has an address.
 type made struct{ jobs.Job }
 
-func (m made) location() string { return "/jobs/" + m.ID }
+func (m made) Location() string { return "/jobs/" + m.ID }
 
 func (s *Server) createJob(r *http.Request) (int, any, error) {
 	key := r.Header.Get("Idempotency-Key")
 	spec := s.Config.Train
-	text, err := s.decode(r, &spec)
+	text, err := s.door.Decode(r, &spec)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -43,23 +44,23 @@ func (s *Server) listJobs(r *http.Request) (int, any, error) {
 }
 
 func (s *Server) findJob(r *http.Request) (int, any, error) {
-	job, err := s.Jobs.Find(r.Context(), param(r, "id"))
+	job, err := s.Jobs.Find(r.Context(), door.Param(r, "id"))
 	return http.StatusOK, job, err
 }
 
 func (s *Server) cancelJob(r *http.Request) (int, any, error) {
 	if r.ContentLength != 0 {
 		var nothing struct{}
-		if _, err := s.decode(r, &nothing); err != nil {
+		if _, err := s.door.Decode(r, &nothing); err != nil {
 			return 0, nil, err
 		}
 	}
-	job, err := s.Jobs.Cancel(r.Context(), param(r, "id"))
+	job, err := s.Jobs.Cancel(r.Context(), door.Param(r, "id"))
 	return http.StatusAccepted, job, err
 }
 
 func (s *Server) deleteJob(r *http.Request) (int, any, error) {
-	id := param(r, "id")
+	id := door.Param(r, "id")
 	if err := s.Jobs.Delete(r.Context(), id); err != nil {
 		return 0, nil, err
 	}
@@ -68,7 +69,7 @@ func (s *Server) deleteJob(r *http.Request) (int, any, error) {
 }
 
 func (s *Server) jobCurve(r *http.Request) (int, any, error) {
-	points, err := s.Jobs.Curve(r.Context(), param(r, "id"))
+	points, err := s.Jobs.Curve(r.Context(), door.Param(r, "id"))
 	return http.StatusOK, of(points, false, func(p jobs.Progress) jobs.Progress { return p }), err
 }
 
@@ -77,11 +78,11 @@ func (s *Server) jobCurve(r *http.Request) (int, any, error) {
 func (s *Server) jobEvents(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	events, err := s.Jobs.Watch(ctx, param(r, "id"))
+	events, err := s.Jobs.Watch(ctx, door.Param(r, "id"))
 	if err != nil {
 		return err
 	}
-	out := newStream(w)
+	out := door.NewStream(w)
 	tick := time.NewTicker(s.KeepAlive)
 	defer tick.Stop()
 	for {
@@ -90,10 +91,10 @@ func (s *Server) jobEvents(w http.ResponseWriter, r *http.Request) error {
 			if !more {
 				return nil
 			}
-			err = out.news(e)
+			err = news(out, e)
 		case <-tick.C:
-			err = out.ping()
-		case <-s.gate.closing:
+			err = out.Ping()
+		case <-s.door.Closing():
 			return nil // the watcher comes back to the next process
 		}
 		if err != nil {
@@ -103,11 +104,11 @@ func (s *Server) jobEvents(w http.ResponseWriter, r *http.Request) error {
 	}
 }
 
-func (out *stream) news(e jobs.Event) error {
+func news(out *door.Stream, e jobs.Event) error {
 	if e.Point != nil {
-		return out.event("progress", e.Point)
+		return out.Event("progress", e.Point)
 	}
-	return out.event("state", e.Job)
+	return out.Event("state", e.Job)
 }
 
 // retries recognises the second sending of a job by a client that lost the

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"afina/internal/catalog"
+	"afina/internal/door"
 	"afina/internal/fault"
 )
 
@@ -30,7 +31,7 @@ func (s *Server) listModels(*http.Request) (int, any, error) {
 }
 
 func (s *Server) findModel(r *http.Request) (int, any, error) {
-	name := param(r, "model")
+	name := door.Param(r, "model")
 	entries, err := s.Catalog.Entries()
 	if err != nil {
 		return 0, nil, err
@@ -45,7 +46,7 @@ func (s *Server) findModel(r *http.Request) (int, any, error) {
 }
 
 func (s *Server) deleteModel(r *http.Request) (int, any, error) {
-	name := param(r, "model")
+	name := door.Param(r, "model")
 	if err := s.Catalog.DeleteAdapter(name); err != nil {
 		return 0, nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"afina/api"
+	"afina/internal/door"
 	"afina/internal/fault"
 )
 
@@ -41,8 +42,8 @@ func (s *Server) health(*http.Request) (int, any, error) { return http.StatusOK,
 // ready says that it can answer: not while it starts, nor while it drains.
 func (s *Server) ready(*http.Request) (int, any, error) {
 	select {
-	case <-s.gate.closing:
-		return 0, nil, stopping()
+	case <-s.door.Closing():
+		return 0, nil, door.Stopping()
 	default:
 	}
 	if s.Ready != nil {

@@ -1,4 +1,4 @@
-package httpapi
+package door
 
 import (
 	"bytes"
@@ -18,8 +18,8 @@ import (
 	"afina/internal/fault"
 )
 
-// envelope is the body of every answer outside 2xx.
-type envelope struct {
+// Envelope is the body of every answer outside 2xx.
+type Envelope struct {
 	Error failure `json:"error"`
 }
 
@@ -39,11 +39,14 @@ type refusal struct {
 
 func (e *refusal) Error() string { return e.message }
 
-func refuse(status int, kind, code, message string) error {
+// Refuse makes a failure that no room knows, only a door: a status, its type, a
+// code and a sentence.
+func Refuse(status int, kind, code, message string) error {
 	return &refusal{status, kind, code, message}
 }
 
-func stopping() error {
+// Stopping is what is said while the server drains.
+func Stopping() error {
 	return fault.New(fault.Busy, "the server is shutting down; try again later").WithCode("shutting_down")
 }
 
@@ -77,18 +80,18 @@ var unavailable = map[string]bool{
 	"shutting_down": true, "not_ready": true, "timeout": true, "overloaded": true, "insufficient_memory": true,
 }
 
-// explain turns an error into a status and its envelope.
-func (s *Server) explain(w http.ResponseWriter, r *http.Request, err error) (int, envelope) {
-	err = ended(r, err)
+// Explain turns an error into a status and its envelope.
+func (d *Door) Explain(w http.ResponseWriter, r *http.Request, err error) (int, Envelope) {
+	err = Ended(r, err)
 	var door *refusal
 	var f *fault.Error
 	switch {
 	case errors.As(err, &door):
-		return door.status, envelope{failure{Message: door.message, Type: door.kind, Code: &door.code}}
+		return door.status, Envelope{failure{Message: door.message, Type: door.kind, Code: &door.code}}
 	case errors.As(err, &f) && f.Kind != fault.Internal:
 		k, known := kinds[f.Kind]
 		if !known {
-			panic(fmt.Sprintf("httpapi: no status for the kind %q", f.Kind))
+			panic(fmt.Sprintf("door: no status for the kind %q", f.Kind))
 		}
 		if unavailable[f.Code] {
 			k.status, k.word = http.StatusServiceUnavailable, "overloaded_error"
@@ -100,11 +103,11 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request, err error) (int
 		if f.Code != "" {
 			e.Code = &f.Code
 		}
-		return k.status, envelope{e}
+		return k.status, Envelope{e}
 	}
 	id := w.Header().Get("X-Request-Id")
-	s.Log.Error("request failed", zap.String("request", id), zap.String("route", pattern(r)), zap.Error(err))
-	return http.StatusInternalServerError, envelope{internal(id)}
+	d.Log.Error("request failed", zap.String("request", id), zap.String("route", pattern(r)), zap.Error(err))
+	return http.StatusInternalServerError, Envelope{internal(id)}
 }
 
 // internal tells the caller nothing but where the operator may look.
@@ -113,8 +116,8 @@ func internal(id string) failure {
 	return failure{Message: "internal error; the server's log has more under the request id " + id, Type: "internal_error", Code: &code}
 }
 
-// ended replaces what a cut-off request says about itself by who cut it off.
-func ended(r *http.Request, err error) error {
+// Ended replaces what a cut-off request says about itself by who cut it off.
+func Ended(r *http.Request, err error) error {
 	if b, ok := r.Body.(*body); ok && b.err != nil {
 		return b.err
 	}
@@ -131,45 +134,50 @@ func ended(r *http.Request, err error) error {
 	case errTimeout:
 		return fault.New(fault.Busy, "the time for this request was over before its answer was ready; ask for less, or try again when there is less to do").WithCode("timeout")
 	case errStopping:
-		return stopping()
+		return Stopping()
 	}
 	return fault.New(fault.Canceled, "the client left: %w", err)
 }
 
-// answer adapts a handler that returns its answer. Nothing else writes JSON.
-func (s *Server) answer(f func(r *http.Request) (int, any, error)) http.HandlerFunc {
+// Answer adapts a handler that returns its answer. Nothing else writes JSON.
+func (d *Door) Answer(f func(r *http.Request) (int, any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeoutCause(r.Context(), s.Config.HTTP.Timeout, errTimeout)
+		r, cancel := Within(r, d.HTTP.Timeout)
 		defer cancel()
-		r = r.WithContext(ctx)
 		status, value, err := f(r)
 		if err != nil {
-			s.fail(w, r, err)
+			d.Fail(w, r, err)
 			return
 		}
 		if at, ok := value.(located); ok {
-			w.Header().Set("Location", at.location())
+			w.Header().Set("Location", at.Location())
 		}
-		s.write(w, status, value)
+		d.Write(w, status, value)
 	}
+}
+
+// Within gives r a time limit; call cancel when r is answered.
+func Within(r *http.Request, limit time.Duration) (_ *http.Request, cancel context.CancelFunc) {
+	ctx, cancel := context.WithTimeoutCause(r.Context(), limit, errTimeout)
+	return r.WithContext(ctx), cancel
 }
 
 // located is a thing just made that has an address.
-type located interface{ location() string }
+type located interface{ Location() string }
 
-// streaming adapts a handler that writes by itself unless it returns an error.
-func (s *Server) streaming(f func(w http.ResponseWriter, r *http.Request) error) http.HandlerFunc {
+// Streaming adapts a handler that writes by itself unless it returns an error.
+func (d *Door) Streaming(f func(w http.ResponseWriter, r *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := f(w, r); err != nil {
-			s.fail(w, r, err)
+			d.Fail(w, r, err)
 		}
 	}
 }
 
-// fail writes the envelope of err, with the headers that tell a client whether to
+// Fail writes the envelope of err, with the headers that tell a client whether to
 // try again.
-func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	status, e := s.explain(w, r, err)
+func (d *Door) Fail(w http.ResponseWriter, r *http.Request, err error) {
+	status, e := d.Explain(w, r, err)
 	h := w.Header()
 	switch status {
 	case http.StatusConflict, http.StatusInsufficientStorage:
@@ -184,19 +192,19 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge:
 		h.Set("Connection", "close") // the rest of the body is not read
 	}
-	s.write(w, status, e)
+	d.Write(w, status, e)
 }
 
-// write sends value as JSON.
-func (s *Server) write(w http.ResponseWriter, status int, value any) {
+// Write sends value as JSON.
+func (d *Door) Write(w http.ResponseWriter, status int, value any) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(value); err != nil {
-		s.Log.Error("encode an answer", zap.String("request", w.Header().Get("X-Request-Id")), zap.Error(err))
+		d.Log.Error("encode an answer", zap.String("request", w.Header().Get("X-Request-Id")), zap.Error(err))
 		status = http.StatusInternalServerError
 		buf.Reset()
-		_ = enc.Encode(envelope{internal(w.Header().Get("X-Request-Id"))}) // texts only: cannot fail
+		_ = enc.Encode(Envelope{internal(w.Header().Get("X-Request-Id"))}) // texts only: cannot fail
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
@@ -206,14 +214,16 @@ func (s *Server) write(w http.ResponseWriter, status int, value any) {
 	_, _ = w.Write(buf.Bytes()) // the client may be gone; there is nobody to tell
 }
 
-// noRoute is the 404 of the router.
+// NoRoute is the 404 of the router.
+func (d *Door) NoRoute(w http.ResponseWriter, r *http.Request) { d.Fail(w, r, noRoute()) }
+
 func noRoute() error {
 	return fault.New(fault.NotFound, "there is nothing at this address; GET /openapi.yaml lists what there is").
 		WithCode("route_not_found")
 }
 
-// wrongMethod is the 405 of the router.
-func (s *Server) wrongMethod(mux *chi.Mux) http.HandlerFunc {
+// WrongMethod is the 405 of the router.
+func (d *Door) WrongMethod(mux *chi.Mux) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.Path
 		if r.URL.RawPath != "" {
@@ -226,12 +236,12 @@ func (s *Server) wrongMethod(mux *chi.Mux) http.HandlerFunc {
 			}
 		}
 		if len(allowed) == 0 { // a method that nobody knows, at an address that nobody has
-			s.fail(w, r, noRoute())
+			d.Fail(w, r, noRoute())
 			return
 		}
 		methods := strings.Join(allowed, ", ")
 		w.Header().Set("Allow", methods)
-		s.fail(w, r, refuse(http.StatusMethodNotAllowed, "invalid_request_error", "method_not_allowed",
+		d.Fail(w, r, Refuse(http.StatusMethodNotAllowed, "invalid_request_error", "method_not_allowed",
 			"this address takes "+methods))
 	}
 }
@@ -239,11 +249,12 @@ func (s *Server) wrongMethod(mux *chi.Mux) http.HandlerFunc {
 // writer notes what is written, and gives every write its deadline.
 type writer struct {
 	http.ResponseWriter
-	rc     *http.ResponseController
-	id     string
-	status int
-	bytes  int64
-	broken bool // cut off after its start
+	rc       *http.ResponseController
+	patience time.Duration
+	id       string
+	status   int
+	bytes    int64
+	broken   bool // cut off after its start
 }
 
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
@@ -259,10 +270,18 @@ func (w *writer) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	// Where the connection has no deadlines (a test's recorder) there is no
-	// slow reader either.
-	_ = w.rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	w.hurry()
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
 	return n, err
 }
+
+// FlushError is what http.ResponseController calls.
+func (w *writer) FlushError() error {
+	w.hurry()
+	return w.rc.Flush()
+}
+
+// hurry gives the write at hand its deadline. Where the connection has no
+// deadlines (a test's recorder) there is no slow reader either.
+func (w *writer) hurry() { _ = w.rc.SetWriteDeadline(time.Now().Add(w.patience)) }

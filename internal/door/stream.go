@@ -1,30 +1,33 @@
-package httpapi
+package door
 
 import (
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"time"
 )
 
-// stream writes server-sent events, each flushed at once. Headers go out with the
+// Stream writes server-sent events, each flushed at once. Headers go out with the
 // first write, so that a failure before it can still be a status.
 //
 // Some clients in use fail on anything but "event:" and "data:" lines, and on
 // blank lines without an event before them; hence no ids, no retry times, and a
 // keep-alive that is one comment line alone.
-type stream struct {
+type Stream struct {
 	w     http.ResponseWriter
 	rc    *http.ResponseController
 	begun bool
 }
 
-func newStream(w http.ResponseWriter) *stream {
-	return &stream{w: w, rc: http.NewResponseController(w)}
+// NewStream returns a stream that has not begun.
+func NewStream(w http.ResponseWriter) *Stream {
+	return &Stream{w: w, rc: http.NewResponseController(w)}
 }
 
-func (out *stream) begin() {
+// Begun reports whether the headers are out: a failure can no longer be a status.
+func (out *Stream) Begun() bool { return out.begun }
+
+func (out *Stream) begin() {
 	if out.begun {
 		return
 	}
@@ -36,8 +39,8 @@ func (out *stream) begin() {
 	out.w.WriteHeader(http.StatusOK)
 }
 
-// event sends v under a name; "" for none.
-func (out *stream) event(name string, v any) error {
+// Event sends v under a name; "" for none.
+func (out *Stream) Event(name string, v any) error {
 	var buf bytes.Buffer
 	if name != "" {
 		fmt.Fprintf(&buf, "event: %s\n", name)
@@ -52,19 +55,17 @@ func (out *stream) event(name string, v any) error {
 	return out.send(buf.Bytes())
 }
 
-// done sends the word with which OpenAI's streams end.
-func (out *stream) done() error { return out.send([]byte("data: [DONE]\n\n")) }
+// Done sends the word with which OpenAI's streams end.
+func (out *Stream) Done() error { return out.send([]byte("data: [DONE]\n\n")) }
 
-// ping keeps the connection alive.
-func (out *stream) ping() error { return out.send([]byte(": ping\n")) }
+// Ping keeps the connection alive.
+func (out *Stream) Ping() error { return out.send([]byte(": ping\n")) }
 
-func (out *stream) send(text []byte) error {
+func (out *Stream) send(text []byte) error {
 	out.begin()
 	if _, err := out.w.Write(text); err != nil {
 		return fmt.Errorf("write to the client: %w", err)
 	}
-	// The write above may have stayed in a buffer: the flush needs the time too.
-	_ = out.rc.SetWriteDeadline(time.Now().Add(writeTimeout))
 	if err := out.rc.Flush(); err != nil {
 		return fmt.Errorf("write to the client: %w", err)
 	}

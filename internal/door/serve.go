@@ -1,4 +1,4 @@
-package httpapi
+package door
 
 import (
 	"context"
@@ -17,23 +17,21 @@ const (
 	headerTimeout = 5 * time.Second
 	idleTimeout   = 2 * time.Minute
 	headerBytes   = 32 << 10
-	writeTimeout  = 30 * time.Second // of one write: a reader slower than that is dropped
-	abortTimeout  = 2 * time.Second  // for handlers to notice that they were cut off
+	abortTimeout  = 2 * time.Second // for handlers to notice that they were cut off
 )
 
-// Serve answers on ln until ctx ends, then drains: /readyz fails and new
-// requests are refused at once, streams of job events end, and answers being
-// written go on for up to the drain timeout. The rooms behind must run until it
-// returns. It closes ln.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+// Serve lets handler answer on ln until ctx ends, then drains: Closing is closed,
+// new requests are refused, and answers being written go on for up to the drain
+// timeout. It closes ln.
+func (d *Door) Serve(ctx context.Context, ln net.Listener, handler http.Handler) error {
 	base, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
-	errorLog, err := zap.NewStdLogAt(s.Log, zap.WarnLevel)
+	errorLog, err := zap.NewStdLogAt(d.Log, zap.WarnLevel)
 	if err != nil {
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
 	}
 	srv := &http.Server{
-		Handler:           s.Handler(),
+		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    headerBytes,
@@ -48,8 +46,8 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	case <-ctx.Done():
 	}
 	select {
-	case <-s.gate.close():
-	case <-time.After(s.Config.HTTP.DrainTimeout):
+	case <-d.gate.close():
+	case <-time.After(d.HTTP.DrainTimeout):
 	}
 	stop(errStopping)
 	late, cancel := context.WithTimeout(context.Background(), abortTimeout)
