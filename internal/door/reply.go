@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -120,9 +119,6 @@ func internal(id string) failure {
 func Ended(r *http.Request, err error) error {
 	if b, ok := r.Body.(*body); ok && b.err != nil {
 		return b.err
-	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return errSlow
 	}
 	cut := fault.KindOf(err) == fault.Canceled || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 	if !cut {
