@@ -33,7 +33,7 @@ func (b *bpe) join(left, right int32) merge {
 }
 
 // short is the length in bytes up to which the pairs of a piece are searched
-// from end to end for each merge; longer ones go through a heap.
+// from end to end for each merge; longer ones go through a chain.
 const short = 32
 
 func (b *bpe) encode(dst []int32, text string) []int32 {
@@ -44,7 +44,7 @@ func (b *bpe) encode(dst []int32, text string) []int32 {
 		case len(piece) <= short:
 			dst = b.scan(dst, piece)
 		default:
-			dst = b.heap(dst, piece)
+			dst = b.long(dst, piece)
 		}
 	})
 	return dst
@@ -88,8 +88,8 @@ func (b *bpe) scan(dst []int32, piece string) []int32 {
 	return append(dst, ids[:n]...)
 }
 
-// heap merges a piece of any length in n·log n.
-func (b *bpe) heap(dst []int32, piece string) []int32 {
+// long merges a piece of any length in n·log n.
+func (b *bpe) long(dst []int32, piece string) []int32 {
 	c, _ := b.work.Get().(*chain)
 	if c == nil {
 		c = &chain{}
@@ -105,7 +105,7 @@ func (b *bpe) heap(dst []int32, piece string) []int32 {
 		left := c.nodes[i].symbol
 		right := c.nodes[c.nodes[i].next].symbol
 		if m := b.join(left, right); m.id >= 0 {
-			c.push(offer{order: int64(m.rank), at: i, left: left, right: right, joined: m.id})
+			c.push(int64(m.rank), offer{i, left, right, m.id})
 		}
 	})
 	for _, n := range c.nodes {

@@ -1,10 +1,19 @@
 package tokenizer
 
-// chain is a text as a list of symbols in which neighbours are joined, with a
-// queue of the joins to make.
+import (
+	"cmp"
+	"slices"
+)
+
+// chain is a text as a list of symbols in which neighbours are joined, best
+// first. The joins that wait are kept by order, each order's from left to right:
+// a long text has many joins of few orders, and a heap of the orders alone stays
+// small.
 type chain struct {
-	nodes []node
-	queue []offer // a binary heap, least first
+	nodes  []node
+	levels map[int64]*level
+	orders []int64 // of the levels, a binary heap, least first
+	spare  []*level
 }
 
 // node is one symbol: in BPE a token's id, in SentencePiece a length in bytes. A
@@ -19,17 +28,23 @@ const gone = -1
 // offer is a join that may be made: the symbols left and right, at the node at
 // and the one after it, become joined.
 type offer struct {
-	order       int64 // smaller goes first; equal ones from left to right
-	at          int32
-	left, right int32
-	joined      int32
+	at                  int32
+	left, right, joined int32
 }
 
-func (o offer) before(p offer) bool {
-	return o.order < p.order || o.order == p.order && o.at < p.at
+// level is the offers of one order; those before done were looked at.
+type level struct {
+	offers   []offer
+	done     int
+	unsorted bool
 }
 
-func (c *chain) reset() { c.nodes, c.queue = c.nodes[:0], c.queue[:0] }
+func (c *chain) reset() {
+	c.nodes = c.nodes[:0]
+	if c.levels == nil {
+		c.levels = map[int64]*level{}
+	}
+}
 
 // add appends a symbol.
 func (c *chain) add(symbol int32) {
@@ -40,27 +55,46 @@ func (c *chain) add(symbol int32) {
 	c.nodes = append(c.nodes, node{symbol: symbol, prev: i - 1, next: -1})
 }
 
-// join makes the best of the queued joins until none is left. offer is asked
-// for the join of the node at i and the one after it.
+// join makes the best of the offered joins, those of the least order and of
+// them the leftmost, until none is left. offer is asked for the join of the
+// node at i and the one after it.
 func (c *chain) join(offer func(i int32)) {
 	for i := range int32(len(c.nodes) - 1) {
 		offer(i)
 	}
-	for len(c.queue) > 0 {
-		o := c.pop()
-		left := &c.nodes[o.at]
-		// Either symbol may have been joined to another since this was offered.
-		if left.symbol != o.left || left.next < 0 || c.nodes[left.next].symbol != o.right {
-			continue
+	for len(c.orders) > 0 {
+		order := c.orders[0]
+		l := c.levels[order]
+		for l.done < len(l.offers) && c.orders[0] == order {
+			if l.unsorted {
+				slices.SortFunc(l.offers[l.done:], byPlace)
+				l.unsorted = false
+			}
+			o := l.offers[l.done]
+			l.done++
+			c.take(o, offer)
 		}
-		left.symbol = o.joined
-		c.drop(left.next)
-		if left.prev >= 0 {
-			offer(left.prev)
+		if c.orders[0] == order {
+			c.finish(order, l)
 		}
-		if left.next >= 0 {
-			offer(o.at)
-		}
+	}
+}
+
+func byPlace(a, b offer) int { return cmp.Compare(a.at, b.at) }
+
+// take makes one join, unless either symbol was joined to another meanwhile.
+func (c *chain) take(o offer, offer func(i int32)) {
+	left := &c.nodes[o.at]
+	if left.symbol != o.left || left.next < 0 || c.nodes[left.next].symbol != o.right {
+		return
+	}
+	left.symbol = o.joined
+	c.drop(left.next)
+	if left.prev >= 0 {
+		offer(left.prev)
+	}
+	if left.next >= 0 {
+		offer(o.at)
 	}
 }
 
@@ -74,44 +108,57 @@ func (c *chain) drop(i int32) {
 	n.symbol = gone
 }
 
-func (c *chain) push(o offer) {
-	c.queue = append(c.queue, o)
-	q := c.queue
-	i := len(q) - 1
-	for i > 0 {
-		up := (i - 1) / 2
-		if !o.before(q[up]) {
-			break
+// push offers a join.
+func (c *chain) push(order int64, o offer) {
+	l := c.levels[order]
+	if l == nil {
+		if n := len(c.spare); n > 0 {
+			l, c.spare = c.spare[n-1], c.spare[:n-1]
+		} else {
+			l = &level{}
 		}
+		c.levels[order] = l
+		c.begin(order)
+	}
+	if n := len(l.offers); n > l.done && l.offers[n-1].at > o.at {
+		l.unsorted = true
+	}
+	l.offers = append(l.offers, o)
+}
+
+// begin puts an order into the heap.
+func (c *chain) begin(order int64) {
+	q := append(c.orders, order)
+	i := len(q) - 1
+	for up := (i - 1) / 2; i > 0 && order < q[up]; up = (i - 1) / 2 {
 		q[i] = q[up]
 		i = up
 	}
-	q[i] = o
+	q[i] = order
+	c.orders = q
 }
 
-func (c *chain) pop() offer {
-	q := c.queue
-	top, last := q[0], q[len(q)-1]
-	q = q[:len(q)-1]
-	c.queue = q
-	if len(q) == 0 {
-		return top
-	}
+// finish takes the least order, whose level is empty, out of the heap.
+func (c *chain) finish(order int64, l *level) {
+	delete(c.levels, order)
+	*l = level{offers: l.offers[:0]}
+	c.spare = append(c.spare, l)
+
+	n := len(c.orders) - 1
+	last, q := c.orders[n], c.orders[:n]
+	c.orders = q
 	i := 0
-	for {
-		down := 2*i + 1
-		if down >= len(q) {
-			break
+	for down := 1; down < n; down = 2*i + 1 {
+		if down+1 < n && q[down+1] < q[down] {
+			down++
 		}
-		if r := down + 1; r < len(q) && q[r].before(q[down]) {
-			down = r
-		}
-		if !q[down].before(last) {
+		if last <= q[down] {
 			break
 		}
 		q[i] = q[down]
 		i = down
 	}
-	q[i] = last
-	return top
+	if n > 0 {
+		q[i] = last
+	}
 }

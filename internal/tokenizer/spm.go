@@ -70,7 +70,7 @@ func (s *spm) offer(c *spans, text string, i int32) {
 	if s.hidden[id] {
 		c.halves[[2]int32{start, size}] = left
 	}
-	c.push(offer{order: -ordered(s.scores[id]), at: i, left: left, right: right, joined: size})
+	c.push(-ordered(s.scores[id]), offer{i, left, right, size})
 }
 
 // spell appends the tokens of one symbol.
