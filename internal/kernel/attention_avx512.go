@@ -91,18 +91,22 @@ func transposeKeys(dst, x []float32, n int, h Heads, scale float32) {
 // flash is the state of one tile of queries on its way over the keys.
 type flash struct {
 	dim, rows int
-	scores    []float32          // (queryTile, keyBlock)
+	scores    []float32          // (groupRows, keyBlock)
 	acc       []float32          // (queryTile, dim): Σ exp(s - top)·v
 	extra     []float32          // (queryTile+keyBlock, dim): queries and transposed keys
 	top, sum  [queryTile]float32 // maximum of the scores, Σ exp(s - top)
-	from, to  [queryTile]int     // which keys of the block a row sees
+	from, to  [queryTile]int32   // which keys of the block a row sees
 }
 
+// groupRows is how many rows go through scores, softmax and values together, so
+// that their scores stay in the first cache: the height of the tallest tile.
+const groupRows = 12
+
 func newFlash(scr *scratch, dim int) *flash {
-	buf := scr.float32s(queryTile*keyBlock + (2*queryTile+keyBlock)*dim)
-	f := &flash{dim: dim, scores: buf[:queryTile*keyBlock]}
-	f.acc = buf[queryTile*keyBlock:][:queryTile*dim]
-	f.extra = buf[queryTile*(keyBlock+dim):]
+	buf := scr.float32s(groupRows*keyBlock + (2*queryTile+keyBlock)*dim)
+	f := &flash{dim: dim, scores: buf[:groupRows*keyBlock]}
+	f.acc = buf[groupRows*keyBlock:][:queryTile*dim]
+	f.extra = buf[groupRows*keyBlock+queryTile*dim:]
 	for i := range f.top {
 		f.top[i] = float32(math.Inf(-1))
 	}
@@ -115,8 +119,8 @@ func (f *flash) limit(rows int, see func(row int) (from, to int)) {
 	f.rows = rows
 	for r := range rows {
 		from, to := see(r)
-		f.from[r] = min(max(from, 0), keyBlock)
-		f.to[r] = max(min(to, keyBlock), f.from[r])
+		from = min(max(from, 0), keyBlock)
+		f.from[r], f.to[r] = int32(from), int32(max(min(to, keyBlock), from))
 	}
 }
 
@@ -125,46 +129,37 @@ func (f *flash) limit(rows int, see func(row int) (from, to int)) {
 //	q  is (rows, dim), ldq apart
 //	kt are the panels of the block, v its values, ldv apart
 func (f *flash) step(q []float32, ldq int, kt, v []float32, ldv int, first bool) {
-	lo, hi := keyBlock, 0
-	for r := range f.rows {
-		if f.to[r] > f.from[r] {
-			lo, hi = min(lo, f.from[r]), max(hi, f.to[r])
-		}
+	for r := 0; r < f.rows; r += groupRows {
+		f.stepGroup(r, min(groupRows, f.rows-r), q[r*ldq:], ldq, kt, v, ldv, first)
 	}
-	if lo >= hi {
-		if first {
-			clear(f.acc)
-		}
-		return
-	}
-	for j := lo &^ (panel - 1); j < hi; j += panel {
-		product(f.rows, min(panel, (hi-j+15)&^15), f.dim, q, ldq, kt[j*f.dim:], panel, f.scores[j:], keyBlock, false)
-	}
-	for r := range f.rows {
-		f.softmax(r, lo, hi, first)
-	}
-	product(f.rows, f.dim, hi-lo, f.scores[lo:], keyBlock, v[lo*ldv:], ldv, f.acc, f.dim, !first)
 }
 
-// softmax turns the scores of a row into weights; lo … hi-1 are what any row
-// of the tile sees.
-func (f *flash) softmax(r, lo, hi int, first bool) {
-	s := f.scores[r*keyBlock : (r+1)*keyBlock]
-	from, to := f.from[r], f.to[r]
-	if from >= to {
-		clear(s[lo:hi])
+func (f *flash) stepGroup(r, rows int, q []float32, ldq int, kt, v []float32, ldv int, first bool) {
+	lo, hi := visible(f.from[r:r+rows], f.to[r:r+rows])
+	acc := f.acc[r*f.dim:]
+	if lo >= hi {
+		if first {
+			clear(acc[:rows*f.dim])
+		}
 		return
 	}
-	clear(s[lo:from])
-	clear(s[to:hi])
-	top, sum := softmaxRow512(&s[from], to-from, f.top[r])
-	if !first && top != f.top[r] {
-		factor := shrink(f.top[r], top)
-		f.sum[r] *= factor
-		scaleRow512(&f.acc[r*f.dim], &f.acc[r*f.dim], f.dim, factor)
+	start, end := lo&^(panel-1), (hi+15)&^15
+	for j := start; j < end; j += panel {
+		product(rows, min(panel, end-j), f.dim, q, ldq, kt[j*f.dim:], panel, f.scores[j:], keyBlock, false)
 	}
-	f.top[r] = top
-	f.sum[r] += sum
+	softmaxTile512(rows, end, &f.scores[0], keyBlock, &f.from[r], &f.to[r], &f.top[r], &f.sum[r], &acc[0], f.dim)
+	product(rows, f.dim, hi-lo, f.scores[lo:], keyBlock, v[lo*ldv:], ldv, acc, f.dim, !first)
+}
+
+// visible returns the first key that any row sees and one past the last.
+func visible(from, to []int32) (lo, hi int) {
+	lo = keyBlock
+	for i, a := range from {
+		if b := to[i]; a < b {
+			lo, hi = min(lo, int(a)), max(hi, int(b))
+		}
+	}
+	return lo, hi
 }
 
 // finish writes the rows, ldo apart, and their log-sum-exp unless lse is nil.

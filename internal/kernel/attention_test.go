@@ -394,4 +394,3 @@ func FuzzAttention(f *testing.F) {
 		}
 	})
 }
-

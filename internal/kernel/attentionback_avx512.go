@@ -118,51 +118,57 @@ func (b *backward) chunk(keys keysOf, head, slot int) {
 			continue
 		}
 		b.scores(s, ds, t, keys.lo, lo, hi, head)
+		for r := t.lo; r < t.hi; r += groupRows {
+			b.queries(ds[(r-t.lo)*b.block:], tile{r, min(t.hi, r+groupRows)}, keys, lo, head, slot)
+		}
 		at, ld := (t.lo*b.h.Query+head)*d, b.h.Query*d
-		off := lo - keys.lo
-		productFlipped(hi-lo, d, t.hi-t.lo, s[off:], b.block, b.dout[at:], ld, dv[off*d:], d)
-		productFlipped(hi-lo, d, t.hi-t.lo, ds[off:], b.block, b.q[at:], ld, dk[off*d:], d)
-		b.queries(ds[off:], t, keys, lo, hi, head, slot)
+		for j := lo; j < hi; j += groupRows { // keys; those behind t.lo have no queries before them
+			skip, n := max(0, j-t.lo), min(groupRows, hi-j)
+			x, y := skip*b.block+j-keys.lo, at+skip*ld
+			productFlipped(n, d, t.hi-t.lo-skip, s[x:], b.block, b.dout[y:], ld, dv[(j-keys.lo)*d:], d)
+			productFlipped(n, d, t.hi-t.lo-skip, ds[x:], b.block, b.q[y:], ld, dk[(j-keys.lo)*d:], d)
+		}
 	}
 }
 
 // scores writes the weights s and gradients ds of the queries of t and the keys
 // lo … hi-1; column 0 is key zero.
 func (b *backward) scores(s, ds []float32, t tile, zero, lo, hi, head int) {
-	d, kv, rows := b.h.Dim, head/(b.h.Query/b.h.KV), t.hi-t.lo
-	at, ld := (t.lo*b.h.Query+head)*d, b.h.Query*d
-	keys := kv * panels(b.n) * panel * d
-	for j := lo &^ (panel - 1); j < hi; j += panel {
-		cols := min(panel, (hi-j+15)&^15)
-		product(rows, cols, d, b.q[at:], ld, b.kt[keys+j*d:], panel, s[j-zero:], b.block, false)
-		product(rows, cols, d, b.dout[at:], ld, b.vt[keys+j*d:], panel, ds[j-zero:], b.block, false)
-	}
-	for r := range rows {
-		from, to := max(lo, int(b.first[t.lo+r])), max(lo, min(hi, t.lo+r+1))
-		from = min(from, to)
-		p, dp := s[r*b.block:], ds[r*b.block:]
-		for _, x := range [][]float32{p, dp} {
-			clear(x[lo-zero : from-zero])
-			clear(x[to-zero : hi-zero])
+	d := b.h.Dim
+	keys := head / (b.h.Query / b.h.KV) * panels(b.n) * panel * d
+	start, end := (lo-zero)&^(panel-1), (hi-zero+15)&^15
+	var from, to [groupRows]int32
+	for r := t.lo; r < t.hi; r += groupRows {
+		rows := min(groupRows, t.hi-r)
+		at, ld, row := (r*b.h.Query+head)*d, b.h.Query*d, (r-t.lo)*b.block
+		for i := range rows {
+			from[i], to[i] = int32(max(0, int(b.first[r+i])-zero)), int32(min(hi, r+i+1)-zero)
 		}
-		if i := head*b.n + t.lo + r; from < to {
-			softmaxBackRow512(&p[from-zero], &dp[from-zero], to-from, b.lse[i], b.delta[i], b.h.Scale)
+		most := (min(hi, r+rows) - zero + 15) &^ 15 // columns that this group needs
+		for j := start; j < most; j += panel {
+			cols := min(panel, most-j)
+			product(rows, cols, d, b.q[at:], ld, b.kt[keys+(zero+j)*d:], panel, s[row+j:], b.block, false)
+			product(rows, cols, d, b.dout[at:], ld, b.vt[keys+(zero+j)*d:], panel, ds[row+j:], b.block, false)
 		}
+		i := head*b.n + r
+		softmaxBackTile512(rows, end, &s[row], &ds[row], b.block, &from[0], &to[0], &b.lse[i], &b.delta[i], b.h.Scale)
 	}
 }
 
-// queries writes the block's share of dq: rows before the block's end have it as
-// their first and write it to dq, others to the shares.
-func (b *backward) queries(ds []float32, t tile, keys keysOf, lo, hi, head, slot int) {
+// queries writes the block's share of dq for the queries of t: queries before
+// the block's end have it as their first and write it to dq, others to the
+// shares.
+func (b *backward) queries(ds []float32, t tile, keys keysOf, lo, head, slot int) {
 	d, ld := b.h.Dim, b.h.KV*b.h.Dim
-	k := b.k[lo*ld+head/(b.h.Query/b.h.KV)*d:]
+	k, n := b.k[lo*ld+head/(b.h.Query/b.h.KV)*d:], min(keys.hi, t.hi)-lo
+	ds = ds[lo-keys.lo:]
 	own := max(0, min(t.hi, keys.hi)-t.lo)
 	if own > 0 {
-		product(own, d, hi-lo, ds, b.block, k, ld, b.dq[(t.lo*b.h.Query+head)*d:], b.h.Query*d, false)
+		product(own, d, n, ds, b.block, k, ld, b.dq[(t.lo*b.h.Query+head)*d:], b.h.Query*d, false)
 	}
 	if rest := t.hi - t.lo - own; rest > 0 {
 		to := b.shares[slot*b.share+keys.share+(t.lo+own-keys.hi)*d:]
-		product(rest, d, hi-lo, ds[own*b.block:], b.block, k, ld, to, d, false)
+		product(rest, d, n, ds[own*b.block:], b.block, k, ld, to, d, false)
 	}
 }
 

@@ -249,15 +249,15 @@ func tile1x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc i
 //go:noescape
 func tileT1x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
 
-// softmaxRow512 writes s = exp(s - m) with m the maximum of s and top, and returns m and the sum.
+// softmaxTile512 does one step of the running softmax of a tile, see gen.
 //
 //go:noescape
-func softmaxRow512(s *float32, n int, top float32) (m float32, sum float32)
+func softmaxTile512(rows int, cols int, s *float32, lds int, from *int32, to *int32, top *float32, sum *float32, acc *float32, dim int)
 
-// softmaxBackRow512 writes s = exp(s - lse) and dp = scale·s·(dp - delta).
+// softmaxBackTile512 turns scores of a tile to weights and their gradients, see gen.
 //
 //go:noescape
-func softmaxBackRow512(s *float32, dp *float32, n int, lse float32, delta float32, scale float32)
+func softmaxBackTile512(rows int, cols int, s *float32, ds *float32, ld int, from *int32, to *int32, lse *float32, delta *float32, scale float32)
 
 // transpose512 writes dst[c][r] = scale·src[r][c] for 16 rows, of which the first rows exist and the last is repeated; cols is a multiple of 16.
 //

@@ -155,7 +155,7 @@ DATA w32_846ca68b<>+0(SB)/4, $0x846ca68b
 GLOBL w32_846ca68b<>(SB), RODATA|NOPTR, $4
 
 // func sumSquares512(x *float32, n int) float64
-// Requires: AVX, AVX512F, BMI2, SSE2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, SSE2
 TEXT ·sumSquares512(SB), NOSPLIT, $0-24
 	MOVQ   x+0(FP), AX
 	MOVQ   n+8(FP), CX
@@ -192,7 +192,7 @@ done2:
 	VADDPD        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPD        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF32X4 $0x01, Y0, X1
 	VADDPD        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPD        X1, X0, X0
@@ -201,7 +201,7 @@ done2:
 	RET
 
 // func sumProduct512(x *float32, y *float32, w *float32, n int) float64
-// Requires: AVX, AVX512F, BMI2, SSE2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, SSE2
 TEXT ·sumProduct512(SB), NOSPLIT, $0-40
 	MOVQ   x+0(FP), AX
 	MOVQ   y+8(FP), CX
@@ -254,7 +254,7 @@ done3:
 	VADDPD        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPD        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF32X4 $0x01, Y0, X1
 	VADDPD        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPD        X1, X0, X0
@@ -263,7 +263,7 @@ done3:
 	RET
 
 // func sum512(x *float32, n int) float64
-// Requires: AVX, AVX512F, BMI2, SSE2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, SSE2
 TEXT ·sum512(SB), NOSPLIT, $0-24
 	MOVQ   x+0(FP), AX
 	MOVQ   n+8(FP), CX
@@ -300,7 +300,7 @@ done4:
 	VADDPD        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPD        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF32X4 $0x01, Y0, X1
 	VADDPD        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPD        X1, X0, X0
@@ -309,7 +309,7 @@ done4:
 	RET
 
 // func sumDeviations512(x *float32, n int, mean float64) float64
-// Requires: AVX, AVX512F, BMI2, SSE2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, SSE2
 TEXT ·sumDeviations512(SB), NOSPLIT, $0-32
 	MOVQ         x+0(FP), AX
 	MOVQ         n+8(FP), CX
@@ -353,7 +353,7 @@ done5:
 	VADDPD        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPD        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF32X4 $0x01, Y0, X1
 	VADDPD        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPD        X1, X0, X0
@@ -362,7 +362,7 @@ done5:
 	RET
 
 // func sumGradients512(dy *float32, w *float32, x *float32, n int, mean float64) (sum float64, dot float64)
-// Requires: AVX, AVX512F, BMI2, SSE2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, SSE2
 TEXT ·sumGradients512(SB), NOSPLIT, $0-56
 	MOVQ         dy+0(FP), AX
 	MOVQ         w+8(FP), CX
@@ -435,7 +435,7 @@ done6:
 	VADDPD        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPD        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF32X4 $0x01, Y0, X1
 	VADDPD        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPD        X1, X0, X0
@@ -443,7 +443,7 @@ done6:
 	VADDPD        Z3, Z2, Z2
 	VEXTRACTF64X4 $0x01, Z2, Y0
 	VADDPD        Y0, Y2, Y2
-	VEXTRACTF128  $0x01, Y2, X0
+	VEXTRACTF32X4 $0x01, Y2, X0
 	VADDPD        X0, X2, X2
 	VPERMILPD     $0x01, X2, X0
 	VADDPD        X0, X2, X2
@@ -1423,7 +1423,7 @@ done17:
 	RET
 
 // func maximum512(x *float32, n int) float32
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, AVX512VL, BMI2, SSE
 TEXT ·maximum512(SB), NOSPLIT, $0-20
 	MOVQ         x+0(FP), AX
 	MOVQ         n+8(FP), CX
@@ -1449,7 +1449,7 @@ tail18:
 done18:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VMAXPS        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF32X4 $0x01, Y0, X1
 	VMAXPS        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VMAXPS        X1, X0, X0
@@ -1463,7 +1463,7 @@ DATA w32_ff800000<>+0(SB)/4, $0xff800000
 GLOBL w32_ff800000<>(SB), RODATA|NOPTR, $4
 
 // func sumExp512(x *float32, n int, top float32) float64
-// Requires: AVX, AVX512F, BMI2, SSE, SSE2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, SSE, SSE2
 TEXT ·sumExp512(SB), NOSPLIT, $0-32
 	MOVQ         x+0(FP), AX
 	MOVQ         n+8(FP), CX
@@ -1544,7 +1544,7 @@ done19:
 	VADDPD        Z13, Z12, Z12
 	VEXTRACTF64X4 $0x01, Z12, Y0
 	VADDPD        Y0, Y12, Y12
-	VEXTRACTF128  $0x01, Y12, X0
+	VEXTRACTF32X4 $0x01, Y12, X0
 	VADDPD        X0, X12, X12
 	VPERMILPD     $0x01, X12, X0
 	VADDPD        X0, X12, X12
@@ -3959,205 +3959,215 @@ end:
 	VZEROUPPER
 	RET
 
-// func softmaxRow512(s *float32, n int, top float32) (m float32, sum float32)
-// Requires: AVX, AVX512F, BMI2, SSE
-TEXT ·softmaxRow512(SB), NOSPLIT, $0-32
-	MOVQ         s+0(FP), AX
-	MOVQ         n+8(FP), CX
-	MOVSS        top+16(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVQ         AX, DX
-	MOVQ         CX, BX
+// func softmaxTile512(rows int, cols int, s *float32, lds int, from *int32, to *int32, top *float32, sum *float32, acc *float32, dim int)
+// Requires: AVX, AVX512F, AVX512VL, FMA3
+TEXT ·softmaxTile512(SB), NOSPLIT, $0-80
+	MOVQ         rows+0(FP), AX
+	MOVQ         cols+8(FP), CX
+	MOVQ         s+16(FP), DX
+	MOVQ         lds+24(FP), BX
+	MOVQ         from+32(FP), SI
+	MOVQ         to+40(FP), DI
+	MOVQ         top+48(FP), R8
+	MOVQ         sum+56(FP), R9
+	MOVQ         acc+64(FP), R10
+	MOVQ         dim+72(FP), R11
+	SHLQ         $0x02, BX
+	VBROADCASTSS w32_c3160000<>+0(SB), Z0
+	VBROADCASTSS w32_42c80000<>+0(SB), Z1
+	VBROADCASTSS w32_3fb8aa3b<>+0(SB), Z2
+	VBROADCASTSS w32_3f318000<>+0(SB), Z3
+	VBROADCASTSS w32_b95e8083<>+0(SB), Z4
+	VBROADCASTSS w32_3f800000<>+0(SB), Z5
+	VBROADCASTSS w32_3efffffe<>+0(SB), Z6
+	VBROADCASTSS w32_3e2aaa49<>+0(SB), Z7
+	VBROADCASTSS w32_3d2aac79<>+0(SB), Z8
+	VBROADCASTSS w32_3c091cf2<>+0(SB), Z9
+	VBROADCASTSS w32_3ab51218<>+0(SB), Z10
+	VBROADCASTSS w32_ff800000<>+0(SB), Z11
+	VPBROADCASTD w32_00000010<>+0(SB), Z12
+	VMOVDQU32    lanes<>+0(SB), Z13
 
-loop21:
-	CMPQ   BX, $0x10
-	JB     tail21
-	VMAXPS (DX), Z0, Z0
-	ADDQ   $0x40, DX
-	SUBQ   $0x10, BX
-	JMP    loop21
+row:
+	VPBROADCASTD (SI), Z14
+	VPBROADCASTD (DI), Z15
+	VPBROADCASTD (R8), Z16
+	VMOVAPS      Z16, Z17
+	VMOVDQA32    Z13, Z18
+	MOVQ         DX, R12
+	MOVQ         CX, R13
 
-tail21:
-	TESTQ     BX, BX
-	JZ        done21
-	MOVL      $0xffffffff, SI
-	BZHIL     BX, SI, SI
-	KMOVW     SI, K1
-	VMOVUPS.Z (DX), K1, Z1
-	VMAXPS    Z1, Z0, K1, Z0
+max:
+	VMOVAPS       Z11, Z19
+	VPCMPD        $0x05, Z14, Z18, K1
+	VPCMPD        $0x01, Z15, Z18, K1, K1
+	VMOVUPS       (R12), K1, Z19
+	VMOVUPS       Z19, (R12)
+	VMAXPS        Z19, Z17, Z17
+	VPADDD        Z12, Z18, Z18
+	ADDQ          $0x40, R12
+	SUBQ          $0x10, R13
+	JNZ           max
+	VEXTRACTF64X4 $0x01, Z17, Y14
+	VMAXPS        Y14, Y17, Y17
+	VEXTRACTF32X4 $0x01, Y17, X14
+	VMAXPS        X14, X17, X17
+	VPERMILPD     $0x01, X17, X14
+	VMAXPS        X14, X17, X17
+	VMOVSHDUP     X17, X14
+	VMAXPS        X14, X17, X17
+	VMOVSS        X17, (R8)
+	VBROADCASTSS  X17, Z17
+	VCMPPS        $0x00, Z11, Z17, K1
+	VPXORD        Z20, Z20, Z20
+	VMOVAPS       Z20, K1, Z17
+	VSUBPS        Z17, Z16, Z16
+	VMAXPS        Z16, Z0, Z16
+	VMINPS        Z16, Z1, Z16
+	VMULPS        Z2, Z16, Z14
+	VRNDSCALEPS   $0x08, Z14, Z14
+	VFNMADD231PS  Z3, Z14, Z16
+	VFNMADD231PS  Z4, Z14, Z16
+	VMOVAPS       Z10, Z15
+	VFMADD213PS   Z9, Z16, Z15
+	VFMADD213PS   Z8, Z16, Z15
+	VFMADD213PS   Z7, Z16, Z15
+	VFMADD213PS   Z6, Z16, Z15
+	VFMADD213PS   Z5, Z16, Z15
+	VFMADD213PS   Z5, Z16, Z15
+	VSCALEFPS     Z14, Z15, Z16
+	VPXORD        Z21, Z21, Z21
+	MOVQ          DX, R12
+	MOVQ          CX, R13
 
-done21:
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VMAXPS        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VMAXPS        X1, X0, X0
-	VPERMILPD     $0x01, X0, X1
-	VMAXPS        X1, X0, X0
-	VMOVSHDUP     X0, X1
-	VMAXPS        X1, X0, X0
-	MOVSS         X0, m+24(FP)
-	VBROADCASTSS  X0, Z0
-	VBROADCASTSS  w32_c3160000<>+0(SB), Z1
-	VBROADCASTSS  w32_42c80000<>+0(SB), Z3
-	VBROADCASTSS  w32_3fb8aa3b<>+0(SB), Z4
-	VBROADCASTSS  w32_3f318000<>+0(SB), Z5
-	VBROADCASTSS  w32_b95e8083<>+0(SB), Z6
-	VBROADCASTSS  w32_3f800000<>+0(SB), Z7
-	VBROADCASTSS  w32_3efffffe<>+0(SB), Z8
-	VBROADCASTSS  w32_3e2aaa49<>+0(SB), Z9
-	VBROADCASTSS  w32_3d2aac79<>+0(SB), Z10
-	VBROADCASTSS  w32_3c091cf2<>+0(SB), Z11
-	VBROADCASTSS  w32_3ab51218<>+0(SB), Z12
-	VPXORD        Z2, Z2, Z2
+exp:
+	VMOVUPS       (R12), Z14
+	VSUBPS        Z17, Z14, Z14
+	VMAXPS        Z14, Z0, Z14
+	VMINPS        Z14, Z1, Z14
+	VMULPS        Z2, Z14, Z15
+	VRNDSCALEPS   $0x08, Z15, Z15
+	VFNMADD231PS  Z3, Z15, Z14
+	VFNMADD231PS  Z4, Z15, Z14
+	VMOVAPS       Z10, Z18
+	VFMADD213PS   Z9, Z14, Z18
+	VFMADD213PS   Z8, Z14, Z18
+	VFMADD213PS   Z7, Z14, Z18
+	VFMADD213PS   Z6, Z14, Z18
+	VFMADD213PS   Z5, Z14, Z18
+	VFMADD213PS   Z5, Z14, Z18
+	VSCALEFPS     Z15, Z18, Z14
+	VMOVUPS       Z14, (R12)
+	VADDPS        Z14, Z21, Z21
+	ADDQ          $0x40, R12
+	SUBQ          $0x10, R13
+	JNZ           exp
+	VEXTRACTF64X4 $0x01, Z21, Y14
+	VADDPS        Y14, Y21, Y21
+	VEXTRACTF32X4 $0x01, Y21, X14
+	VADDPS        X14, X21, X21
+	VPERMILPD     $0x01, X21, X14
+	VADDPS        X14, X21, X21
+	VMOVSHDUP     X21, X14
+	VADDPS        X14, X21, X21
+	VFMADD231SS   (R9), X16, X21
+	VMOVSS        X21, (R9)
+	MOVQ          R11, R13
 
-loop22:
-	CMPQ         CX, $0x10
-	JB           tail22
-	VMOVUPS      (AX), Z13
-	VSUBPS       Z0, Z13, Z13
-	VMAXPS       Z13, Z1, Z13
-	VMINPS       Z13, Z3, Z13
-	VMULPS       Z4, Z13, Z14
-	VRNDSCALEPS  $0x08, Z14, Z14
-	VFNMADD231PS Z5, Z14, Z13
-	VFNMADD231PS Z6, Z14, Z13
-	VMOVAPS      Z12, Z15
-	VFMADD213PS  Z11, Z13, Z15
-	VFMADD213PS  Z10, Z13, Z15
-	VFMADD213PS  Z9, Z13, Z15
-	VFMADD213PS  Z8, Z13, Z15
-	VFMADD213PS  Z7, Z13, Z15
-	VFMADD213PS  Z7, Z13, Z15
-	VSCALEFPS    Z14, Z15, Z13
-	VMOVUPS      Z13, (AX)
-	VADDPS       Z13, Z2, Z2
-	ADDQ         $0x40, AX
-	SUBQ         $0x10, CX
-	JMP          loop22
-
-tail22:
-	TESTQ        CX, CX
-	JZ           done22
-	MOVL         $0xffffffff, DX
-	BZHIL        CX, DX, DX
-	KMOVW        DX, K1
-	VMOVUPS.Z    (AX), K1, Z13
-	VSUBPS       Z0, Z13, Z13
-	VMAXPS       Z13, Z1, Z13
-	VMINPS       Z13, Z3, Z13
-	VMULPS       Z4, Z13, Z0
-	VRNDSCALEPS  $0x08, Z0, Z0
-	VFNMADD231PS Z5, Z0, Z13
-	VFNMADD231PS Z6, Z0, Z13
-	VMOVAPS      Z12, Z1
-	VFMADD213PS  Z11, Z13, Z1
-	VFMADD213PS  Z10, Z13, Z1
-	VFMADD213PS  Z9, Z13, Z1
-	VFMADD213PS  Z8, Z13, Z1
-	VFMADD213PS  Z7, Z13, Z1
-	VFMADD213PS  Z7, Z13, Z1
-	VSCALEFPS    Z0, Z1, Z13
-	VMOVUPS      Z13, K1, (AX)
-	VMOVAPS.Z    Z13, K1, Z13
-	VADDPS       Z13, Z2, Z2
-
-done22:
-	VEXTRACTF64X4 $0x01, Z2, Y0
-	VADDPS        Y0, Y2, Y2
-	VEXTRACTF128  $0x01, Y2, X0
-	VADDPS        X0, X2, X2
-	VPERMILPD     $0x01, X2, X0
-	VADDPS        X0, X2, X2
-	VMOVSHDUP     X2, X0
-	VADDPS        X0, X2, X2
-	MOVSS         X2, sum+28(FP)
+shrink:
+	VMULPS  (R10), Z16, Z14
+	VMOVUPS Z14, (R10)
+	ADDQ    $0x40, R10
+	SUBQ    $0x10, R13
+	JNZ     shrink
+	ADDQ    $0x04, SI
+	ADDQ    $0x04, DI
+	ADDQ    $0x04, R8
+	ADDQ    $0x04, R9
+	ADDQ    BX, DX
+	DECQ    AX
+	JNZ     row
 	VZEROUPPER
 	RET
 
-// func softmaxBackRow512(s *float32, dp *float32, n int, lse float32, delta float32, scale float32)
-// Requires: AVX, AVX512F, BMI2, SSE
-TEXT ·softmaxBackRow512(SB), NOSPLIT, $0-36
-	MOVQ         s+0(FP), AX
-	MOVQ         dp+8(FP), CX
-	MOVQ         n+16(FP), DX
-	MOVSS        lse+24(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        delta+28(FP), X1
-	VBROADCASTSS X1, Z1
-	MOVSS        scale+32(FP), X2
-	VBROADCASTSS X2, Z2
-	VBROADCASTSS w32_c3160000<>+0(SB), Z3
-	VBROADCASTSS w32_42c80000<>+0(SB), Z4
-	VBROADCASTSS w32_3fb8aa3b<>+0(SB), Z5
-	VBROADCASTSS w32_3f318000<>+0(SB), Z6
-	VBROADCASTSS w32_b95e8083<>+0(SB), Z7
-	VBROADCASTSS w32_3f800000<>+0(SB), Z8
-	VBROADCASTSS w32_3efffffe<>+0(SB), Z9
-	VBROADCASTSS w32_3e2aaa49<>+0(SB), Z10
-	VBROADCASTSS w32_3d2aac79<>+0(SB), Z11
-	VBROADCASTSS w32_3c091cf2<>+0(SB), Z12
-	VBROADCASTSS w32_3ab51218<>+0(SB), Z13
+// func softmaxBackTile512(rows int, cols int, s *float32, ds *float32, ld int, from *int32, to *int32, lse *float32, delta *float32, scale float32)
+// Requires: AVX, AVX512F, SSE
+TEXT ·softmaxBackTile512(SB), NOSPLIT, $0-76
+	MOVQ         rows+0(FP), AX
+	MOVQ         cols+8(FP), CX
+	MOVQ         s+16(FP), DX
+	MOVQ         ds+24(FP), BX
+	MOVQ         ld+32(FP), SI
+	MOVQ         from+40(FP), DI
+	MOVQ         to+48(FP), R8
+	MOVQ         lse+56(FP), R9
+	MOVQ         delta+64(FP), R10
+	SHLQ         $0x02, SI
+	VBROADCASTSS w32_c3160000<>+0(SB), Z0
+	VBROADCASTSS w32_42c80000<>+0(SB), Z1
+	VBROADCASTSS w32_3fb8aa3b<>+0(SB), Z2
+	VBROADCASTSS w32_3f318000<>+0(SB), Z3
+	VBROADCASTSS w32_b95e8083<>+0(SB), Z4
+	VBROADCASTSS w32_3f800000<>+0(SB), Z5
+	VBROADCASTSS w32_3efffffe<>+0(SB), Z6
+	VBROADCASTSS w32_3e2aaa49<>+0(SB), Z7
+	VBROADCASTSS w32_3d2aac79<>+0(SB), Z8
+	VBROADCASTSS w32_3c091cf2<>+0(SB), Z9
+	VBROADCASTSS w32_3ab51218<>+0(SB), Z10
+	MOVSS        scale+72(FP), X11
+	VBROADCASTSS X11, Z11
+	VPBROADCASTD w32_00000010<>+0(SB), Z12
+	VMOVDQU32    lanes<>+0(SB), Z13
 
-loop23:
-	CMPQ         DX, $0x10
-	JB           tail23
-	VMOVUPS      (AX), Z14
-	VMOVUPS      (CX), Z15
-	VSUBPS       Z0, Z14, Z14
-	VMAXPS       Z14, Z3, Z14
-	VMINPS       Z14, Z4, Z14
-	VMULPS       Z5, Z14, Z16
-	VRNDSCALEPS  $0x08, Z16, Z16
-	VFNMADD231PS Z6, Z16, Z14
-	VFNMADD231PS Z7, Z16, Z14
-	VMOVAPS      Z13, Z17
-	VFMADD213PS  Z12, Z14, Z17
-	VFMADD213PS  Z11, Z14, Z17
-	VFMADD213PS  Z10, Z14, Z17
-	VFMADD213PS  Z9, Z14, Z17
-	VFMADD213PS  Z8, Z14, Z17
-	VFMADD213PS  Z8, Z14, Z17
-	VSCALEFPS    Z16, Z17, Z14
-	VSUBPS       Z1, Z15, Z15
-	VMULPS       Z2, Z15, Z15
-	VMULPS       Z14, Z15, Z15
-	VMOVUPS      Z14, (AX)
-	VMOVUPS      Z15, (CX)
-	ADDQ         $0x40, AX
-	ADDQ         $0x40, CX
-	SUBQ         $0x10, DX
-	JMP          loop23
+row:
+	VPBROADCASTD (DI), Z14
+	VPBROADCASTD (R8), Z15
+	VPBROADCASTD (R9), Z16
+	VPBROADCASTD (R10), Z17
+	VMOVDQA32    Z13, Z18
+	MOVQ         DX, R11
+	MOVQ         BX, R12
+	MOVQ         CX, R13
 
-tail23:
-	TESTQ        DX, DX
-	JZ           done23
-	MOVL         $0xffffffff, BX
-	BZHIL        DX, BX, BX
-	KMOVW        BX, K1
-	VMOVUPS.Z    (AX), K1, Z14
-	VMOVUPS.Z    (CX), K1, Z15
-	VSUBPS       Z0, Z14, Z14
-	VMAXPS       Z14, Z3, Z14
-	VMINPS       Z14, Z4, Z14
-	VMULPS       Z5, Z14, Z0
-	VRNDSCALEPS  $0x08, Z0, Z0
-	VFNMADD231PS Z6, Z0, Z14
-	VFNMADD231PS Z7, Z0, Z14
-	VMOVAPS      Z13, Z3
-	VFMADD213PS  Z12, Z14, Z3
-	VFMADD213PS  Z11, Z14, Z3
-	VFMADD213PS  Z10, Z14, Z3
-	VFMADD213PS  Z9, Z14, Z3
-	VFMADD213PS  Z8, Z14, Z3
-	VFMADD213PS  Z8, Z14, Z3
-	VSCALEFPS    Z0, Z3, Z14
-	VSUBPS       Z1, Z15, Z15
-	VMULPS       Z2, Z15, Z15
-	VMULPS       Z14, Z15, Z15
-	VMOVUPS      Z14, K1, (AX)
-	VMOVUPS      Z15, K1, (CX)
-
-done23:
+vector:
+	VPCMPD       $0x05, Z14, Z18, K1
+	VPCMPD       $0x01, Z15, Z18, K1, K1
+	VMOVUPS      (R11), Z19
+	VSUBPS       Z16, Z19, Z19
+	VMAXPS       Z19, Z0, Z19
+	VMINPS       Z19, Z1, Z19
+	VMULPS       Z2, Z19, Z20
+	VRNDSCALEPS  $0x08, Z20, Z20
+	VFNMADD231PS Z3, Z20, Z19
+	VFNMADD231PS Z4, Z20, Z19
+	VMOVAPS      Z10, Z21
+	VFMADD213PS  Z9, Z19, Z21
+	VFMADD213PS  Z8, Z19, Z21
+	VFMADD213PS  Z7, Z19, Z21
+	VFMADD213PS  Z6, Z19, Z21
+	VFMADD213PS  Z5, Z19, Z21
+	VFMADD213PS  Z5, Z19, Z21
+	VSCALEFPS    Z20, Z21, Z19
+	VMOVAPS.Z    Z19, K1, Z19
+	VMOVUPS      Z19, (R11)
+	VMOVUPS      (R12), Z20
+	VSUBPS       Z17, Z20, Z20
+	VMULPS       Z11, Z20, Z20
+	VMULPS.Z     Z19, Z20, K1, Z20
+	VMOVUPS      Z20, (R12)
+	VPADDD       Z12, Z18, Z18
+	ADDQ         $0x40, R11
+	ADDQ         $0x40, R12
+	SUBQ         $0x10, R13
+	JNZ          vector
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	DECQ         AX
+	JNZ          row
 	VZEROUPPER
 	RET
 
@@ -4370,20 +4380,20 @@ TEXT ·scaleRow512(SB), NOSPLIT, $0-28
 	MOVSS        scale+24(FP), X0
 	VBROADCASTSS X0, Z0
 
-loop24:
+loop21:
 	CMPQ    DX, $0x10
-	JB      tail24
+	JB      tail21
 	VMOVUPS (CX), Z1
 	VMULPS  Z0, Z1, Z1
 	VMOVUPS Z1, (AX)
 	ADDQ    $0x40, AX
 	ADDQ    $0x40, CX
 	SUBQ    $0x10, DX
-	JMP     loop24
+	JMP     loop21
 
-tail24:
+tail21:
 	TESTQ     DX, DX
-	JZ        done24
+	JZ        done21
 	MOVL      $0xffffffff, BX
 	BZHIL     DX, BX, BX
 	KMOVW     BX, K1
@@ -4391,32 +4401,32 @@ tail24:
 	VMULPS    Z0, Z1, Z1
 	VMOVUPS   Z1, K1, (AX)
 
-done24:
+done21:
 	VZEROUPPER
 	RET
 
 // func dot512(x *float32, y *float32, n int) float32
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, AVX512VL, BMI2, SSE
 TEXT ·dot512(SB), NOSPLIT, $0-28
 	MOVQ   x+0(FP), AX
 	MOVQ   y+8(FP), CX
 	MOVQ   n+16(FP), DX
 	VPXORD Z0, Z0, Z0
 
-loop25:
+loop22:
 	CMPQ        DX, $0x10
-	JB          tail25
+	JB          tail22
 	VMOVUPS     (AX), Z1
 	VMOVUPS     (CX), Z2
 	VFMADD231PS Z1, Z2, Z0
 	ADDQ        $0x40, AX
 	ADDQ        $0x40, CX
 	SUBQ        $0x10, DX
-	JMP         loop25
+	JMP         loop22
 
-tail25:
+tail22:
 	TESTQ       DX, DX
-	JZ          done25
+	JZ          done22
 	MOVL        $0xffffffff, BX
 	BZHIL       DX, BX, BX
 	KMOVW       BX, K1
@@ -4424,10 +4434,10 @@ tail25:
 	VMOVUPS.Z   (CX), K1, Z2
 	VFMADD231PS Z1, Z2, Z0
 
-done25:
+done22:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF32X4 $0x01, Y0, X1
 	VADDPS        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPS        X1, X0, X0

@@ -144,7 +144,7 @@ func reduce(r reg.VecVirtual, op func(a, b, dst Op)) {
 	h := ZMM()
 	VEXTRACTF64X4(U8(1), r, h.AsY())
 	op(h.AsY(), r.AsY(), r.AsY())
-	VEXTRACTF128(U8(1), r.AsY(), h.AsX())
+	VEXTRACTF32X4(U8(1), r.AsY(), h.AsX())
 	op(h.AsX(), r.AsX(), r.AsX())
 	VPERMILPD(U8(1), r.AsX(), h.AsX())
 	op(h.AsX(), r.AsX(), r.AsX())

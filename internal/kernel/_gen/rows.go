@@ -66,12 +66,8 @@ func dropout() {
 		return r
 	}
 	h0, k1, threshold, scale := word("index"), word("k1"), word("threshold"), scalar("scale")
-	lanes := GLOBL("lanes", RODATA|NOPTR)
-	for i := range 16 {
-		DATA(4*i, U32(i))
-	}
 	VPADDD(word("k0"), h0, h0)
-	VPADDD(lanes, h0, h0)
+	VPADDD(lanesOf(), h0, h0)
 	step, m0, m1 := i32(16), i32(0x7feb352d), i32(0x846ca68b)
 	t := ZMM()
 	mix := func(h reg.VecVirtual) {
@@ -96,6 +92,19 @@ func dropout() {
 		store(x, at(p[0]), mask)
 	})
 	done()
+}
+
+var laneNumbers Mem
+
+// lanesOf is the vector 0, 1, … 15.
+func lanesOf() Mem {
+	if laneNumbers.Base == nil {
+		laneNumbers = GLOBL("lanes", RODATA|NOPTR)
+		for i := range 16 {
+			DATA(4*i, U32(i))
+		}
+	}
+	return laneNumbers
 }
 
 // widen returns the float64 halves of a vector.
