@@ -44,7 +44,8 @@ type Store struct {
 }
 
 // Open opens, or makes, dir/afina.db, and brings its tables up to date. A folder
-// that another process holds is a fault.Conflict that says so.
+// that another process holds, and goes on holding, is a fault.Conflict that says
+// so.
 func Open(ctx context.Context, dir string) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -53,7 +54,7 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, broken(err, "make the data folder")
 	}
-	lock, err := hold(dir)
+	lock, err := hold(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -65,16 +66,26 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 	return &Store{db: db, now: time.Now, close: end}, nil
 }
 
+// patience is how long Open waits for the folder: a killed process holds it until
+// the kernel has taken its memory apart.
+const patience = 2 * time.Second
+
 // hold takes the lock of the data folder. The kernel lets go of it when the
 // process ends, however it ends.
-func hold(dir string) (*os.File, error) {
+func hold(ctx context.Context, dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "afina.lock"), os.O_CREATE|os.O_RDWR, 0o640)
 	if err != nil {
 		return nil, broken(err, "open the lock of the data folder")
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if err == nil {
-		return f, nil
+	for began := time.Now(); ; {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) || ctx.Err() != nil || time.Since(began) > patience {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 	f.Close()
 	if errors.Is(err, syscall.EWOULDBLOCK) {
