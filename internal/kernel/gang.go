@@ -15,7 +15,7 @@ type Gang struct {
 	pool    *parallel.Pool
 	level   Level
 	kit     *products
-	buffers *sync.Pool // of *scratch
+	buffers *shelf
 }
 
 // NewGang returns a gang; level "" means Detect(). It fails when this CPU does
@@ -31,7 +31,7 @@ func NewGang(pool *parallel.Pool, level Level) (*Gang, error) {
 		pool:    pool,
 		level:   level,
 		kit:     productsOf(level),
-		buffers: &sync.Pool{New: func() any { return new(scratch) }},
+		buffers: new(shelf),
 	}
 	if level != Generic {
 		if err := newTrial(g.kit).all(2, 2); err != nil {
@@ -51,15 +51,40 @@ func (g *Gang) Background() *Gang {
 	return &b
 }
 
-// scratch is the memory of one chunk of work, which goes back to the gang.
+// scratch is the memory of one chunk of work, or of one product.
 type scratch struct {
 	floats []float32
 	pairs  []uint32
 	tile   [maxHeight * wide]float32 // a tile of the result whose columns stand over the edge
 }
 
-func (g *Gang) borrow() *scratch    { return g.buffers.Get().(*scratch) }
-func (g *Gang) giveBack(s *scratch) { g.buffers.Put(s) }
+// shelf keeps what is not borrowed. What came back last goes out first: a
+// product borrows its large buffer before its chunks borrow their small ones and
+// gives it back after them, and so finds it again.
+type shelf struct {
+	lock sync.Mutex
+	free []*scratch
+}
+
+func (g *Gang) borrow() *scratch {
+	b := g.buffers
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	last := len(b.free) - 1
+	if last < 0 {
+		return new(scratch)
+	}
+	s := b.free[last]
+	b.free = b.free[:last]
+	return s
+}
+
+func (g *Gang) giveBack(s *scratch) {
+	b := g.buffers
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	b.free = append(b.free, s)
+}
 
 // float32s returns n numbers with any content, on a cache line.
 func (s *scratch) float32s(n int) []float32 {
