@@ -53,7 +53,8 @@ type Template struct {
 
 	program  *program
 	bos, eos string // names of the tokens, as templates write them
-	turn     string // what stands between a question and its answer, the answer's own lead excepted
+	turn     string // what stands between a question and its answer, the answer's lead excepted
+	lead     string // blanks that the model is to write before an answer's content
 }
 
 // The defaults, for files without a template.
@@ -117,7 +118,14 @@ func (t *Template) load(source string) error {
 	if err != nil {
 		return err
 	}
-	t.turn = trial[len(trial)-1].text
+	t.turn, t.lead = trial[len(trial)-1].text, ""
+	// A template without a place for answers can still be asked.
+	if answered, err := t.skeleton([]Message{{User, "x"}, {Assistant, "y"}}, false); err == nil {
+		before, _, _ := around(answered, 1)
+		if lead, ok := strings.CutPrefix(before, t.turn); ok && strings.TrimSpace(lead) == "" {
+			t.lead = lead
+		}
+	}
 	return nil
 }
 

@@ -371,6 +371,41 @@ func TestReal(t *testing.T) {
 	}
 }
 
+// TestAnswer: what is read from an answer's tokens is its content, and laying
+// that out again gives the same tokens.
+func TestAnswer(t *testing.T) {
+	for name, f := range families(t) {
+		rapid.Check(t, func(t *rapid.T) {
+			content := rapid.SampledFrom([]string{"hola", "4", "a hola\n\nhola", "ñ😀", "x  ", "hola hola"}).Draw(t, "answer")
+			c := talk("hola", content)
+			whole, err := f.Lay(f.Tokenizer, c, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			open, err := f.Lay(f.Tokenizer, talk("hola"), true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := f.Answer(f.Tokenizer, open.Tokens)
+			got := ""
+			for i := len(open.Tokens); whole.Learn[i] && !slices.Contains(f.Ends, whole.Tokens[i]); i++ {
+				got += a.Next(whole.Tokens[i])
+			}
+			// Templates that trim, or end with a space, leave other blanks at the end.
+			if got += a.Flush(); strings.TrimRight(got, " ") != strings.TrimRight(content, " ") {
+				t.Fatalf("%s: read %q, want %q", name, got, content)
+			}
+			again, err := f.Lay(f.Tokenizer, talk("hola", strings.TrimRight(got, " ")), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := len(open.Tokens); !strings.HasSuffix(content, " ") && !slices.Equal(again.Tokens[n:], whole.Tokens[n:]) {
+				t.Fatalf("%s: laid out again as %s", name, spell(f.Tokenizer, again))
+			}
+		})
+	}
+}
+
 func TestDefaults(t *testing.T) {
 	without := func(md gguf.Metadata, names ...string) gguf.Metadata {
 		tokens := slices.Clone(md["tokenizer.ggml.tokens"].([]string))

@@ -26,6 +26,25 @@ type Decoder struct {
 // NewDecoder returns a decoder for one stream.
 func (t *Tokenizer) NewDecoder() *Decoder { return &Decoder{t: t, space: t.space} }
 
+// Continue returns a decoder for what follows prompt: the space that is put
+// before text after a special token is not put before text that goes on.
+func (t *Tokenizer) Continue(prompt []int32) *Decoder {
+	d := t.NewDecoder()
+	if n := len(prompt); n > 0 && t.known(prompt[n-1]) {
+		d.space = t.space && t.whole(prompt[n-1])
+	}
+	return d
+}
+
+// whole reports whether id stands for itself, whatever the text around it.
+func (t *Tokenizer) whole(id int32) bool {
+	switch t.kinds[id] {
+	case control, unknown, userDefined:
+		return true
+	}
+	return false
+}
+
 // Next takes one more id and returns the text that is complete now.
 func (d *Decoder) Next(id int32) string {
 	if !d.t.known(id) {
@@ -33,7 +52,7 @@ func (d *Decoder) Next(id int32) string {
 	}
 	s := d.t.output[id]
 	switch {
-	case d.t.kinds[id] == control || d.t.kinds[id] == unknown || d.t.kinds[id] == userDefined:
+	case d.t.whole(id):
 		d.space = d.t.space
 	case d.space && s != "":
 		s = strings.TrimPrefix(s, " ")
