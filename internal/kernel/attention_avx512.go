@@ -29,9 +29,10 @@ func (g *Gang) attentionFast(out, lse, q, k, v []float32, first []int32, h Heads
 	keys := scr.float32s(h.KV * panels(n) * panel * d)
 	g.transposeHeads(keys, k, n, h, h.Scale)
 	tiles := cutTiles(first, queryTile)
-	// The last tiles see the most keys: they go first.
+	// Head by head, so that its keys and values stay in the second cache. The
+	// last tiles see the most keys: they go first.
 	g.span(h.Query*len(tiles), 1, func(i, _ int) {
-		t, head := tiles[len(tiles)-1-i/h.Query], i%h.Query
+		t, head := tiles[len(tiles)-1-i%len(tiles)], i/len(tiles)
 		kv := head / (h.Query / h.KV)
 		scr := g.borrow()
 		defer g.giveBack(scr)

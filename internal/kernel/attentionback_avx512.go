@@ -61,7 +61,10 @@ func (g *Gang) attentionBackFast(dq, dk, dv, dout, out, lse, q, k, v []float32, 
 	b.deltas()
 	for head := 0; head < h.Query; head += wave {
 		heads := min(wave, h.Query-head)
-		g.span(len(b.blocks)*heads, 1, func(i, _ int) { b.chunk(b.blocks[i/heads], head+i%heads, i%heads) })
+		g.span(len(b.blocks)*heads, 1, func(i, _ int) {
+			slot := i / len(b.blocks)
+			b.chunk(b.blocks[i%len(b.blocks)], head+slot, slot)
+		})
 		b.joinQueries(head, heads)
 		b.joinKeys(head, heads)
 	}

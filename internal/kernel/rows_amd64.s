@@ -1628,7 +1628,7 @@ done20:
 	RET
 
 // func tile12x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tile12x32(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -1715,10 +1715,13 @@ start:
 	ADDQ  DX, R10
 	LEAQ  (R10)(DX*2), R11
 	ADDQ  DX, R11
+	LEAQ  (BX)(SI*8), R12
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R12)
+	PREFETCHT0   64(R12)
 	VMOVUPS      (BX), Z24
 	VMOVUPS      64(BX), Z25
 	VBROADCASTSS (CX), Z28
@@ -1762,6 +1765,7 @@ loop:
 	ADDQ         $0x04, R10
 	ADDQ         $0x04, R11
 	ADDQ         SI, BX
+	ADDQ         SI, R12
 	DECQ         AX
 	JNZ          loop
 
@@ -1805,7 +1809,7 @@ end:
 	RET
 
 // func tileT12x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileT12x32(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -1886,10 +1890,13 @@ load:
 	ADDQ    R8, R9
 
 start:
+	LEAQ  (BX)(SI*8), R9
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
 	VMOVUPS      (BX), Z24
 	VMOVUPS      64(BX), Z25
 	VBROADCASTSS (CX), Z28
@@ -1930,6 +1937,7 @@ loop:
 	VFMADD231PS  Z31, Z25, Z23
 	ADDQ         DX, CX
 	ADDQ         SI, BX
+	ADDQ         SI, R9
 	DECQ         AX
 	JNZ          loop
 
@@ -1973,7 +1981,7 @@ end:
 	RET
 
 // func tile8x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tile8x32(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -2038,10 +2046,13 @@ start:
 	ADDQ  DX, R9
 	LEAQ  (R9)(DX*2), R10
 	ADDQ  DX, R10
+	LEAQ  (BX)(SI*8), R11
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R11)
+	PREFETCHT0   64(R11)
 	VMOVUPS      (BX), Z24
 	VMOVUPS      64(BX), Z25
 	VBROADCASTSS (CX), Z28
@@ -2072,6 +2083,7 @@ loop:
 	ADDQ         $0x04, R9
 	ADDQ         $0x04, R10
 	ADDQ         SI, BX
+	ADDQ         SI, R11
 	DECQ         AX
 	JNZ          loop
 
@@ -2103,7 +2115,7 @@ end:
 	RET
 
 // func tileT8x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileT8x32(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -2164,10 +2176,13 @@ load:
 	ADDQ    R8, R9
 
 start:
+	LEAQ  (BX)(SI*8), R9
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
 	VMOVUPS      (BX), Z24
 	VMOVUPS      64(BX), Z25
 	VBROADCASTSS (CX), Z28
@@ -2196,6 +2211,7 @@ loop:
 	VFMADD231PS  Z31, Z25, Z15
 	ADDQ         DX, CX
 	ADDQ         SI, BX
+	ADDQ         SI, R9
 	DECQ         AX
 	JNZ          loop
 
@@ -2227,7 +2243,7 @@ end:
 	RET
 
 // func tile6x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tile6x32(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -2280,10 +2296,13 @@ load:
 start:
 	LEAQ  (CX)(DX*2), R9
 	ADDQ  DX, R9
+	LEAQ  (BX)(SI*8), R10
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
 	VMOVUPS      (BX), Z24
 	VMOVUPS      64(BX), Z25
 	VBROADCASTSS (CX), Z28
@@ -2307,6 +2326,7 @@ loop:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, R9
 	ADDQ         SI, BX
+	ADDQ         SI, R10
 	DECQ         AX
 	JNZ          loop
 
@@ -2332,7 +2352,7 @@ end:
 	RET
 
 // func tileT6x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileT6x32(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -2383,10 +2403,13 @@ load:
 	ADDQ    R8, R9
 
 start:
+	LEAQ  (BX)(SI*8), R9
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
 	VMOVUPS      (BX), Z24
 	VMOVUPS      64(BX), Z25
 	VBROADCASTSS (CX), Z28
@@ -2409,6 +2432,7 @@ loop:
 	VFMADD231PS  Z29, Z25, Z11
 	ADDQ         DX, CX
 	ADDQ         SI, BX
+	ADDQ         SI, R9
 	DECQ         AX
 	JNZ          loop
 
@@ -2434,7 +2458,7 @@ end:
 	RET
 
 // func tile4x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tile4x32(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -2477,10 +2501,13 @@ load:
 start:
 	LEAQ  (CX)(DX*2), R9
 	ADDQ  DX, R9
+	LEAQ  (BX)(SI*8), R10
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
 	VMOVUPS      (BX), Z24
 	VMOVUPS      64(BX), Z25
 	VBROADCASTSS (CX), Z28
@@ -2498,6 +2525,7 @@ loop:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, R9
 	ADDQ         SI, BX
+	ADDQ         SI, R10
 	DECQ         AX
 	JNZ          loop
 
@@ -2517,7 +2545,7 @@ end:
 	RET
 
 // func tileT4x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileT4x32(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -2558,10 +2586,13 @@ load:
 	ADDQ    R8, R9
 
 start:
+	LEAQ  (BX)(SI*8), R9
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
 	VMOVUPS      (BX), Z24
 	VMOVUPS      64(BX), Z25
 	VBROADCASTSS (CX), Z28
@@ -2578,6 +2609,7 @@ loop:
 	VFMADD231PS  Z31, Z25, Z7
 	ADDQ         DX, CX
 	ADDQ         SI, BX
+	ADDQ         SI, R9
 	DECQ         AX
 	JNZ          loop
 
@@ -2597,7 +2629,7 @@ end:
 	RET
 
 // func tile3x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tile3x32(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -2633,10 +2665,13 @@ load:
 	ADDQ    R8, R9
 
 start:
+	LEAQ  (BX)(SI*8), R9
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
 	VMOVUPS      (BX), Z24
 	VMOVUPS      64(BX), Z25
 	VBROADCASTSS (CX), Z28
@@ -2650,6 +2685,7 @@ loop:
 	VFMADD231PS  Z30, Z25, Z5
 	ADDQ         $0x04, CX
 	ADDQ         SI, BX
+	ADDQ         SI, R9
 	DECQ         AX
 	JNZ          loop
 
@@ -2666,7 +2702,7 @@ end:
 	RET
 
 // func tileT3x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileT3x32(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -2702,10 +2738,13 @@ load:
 	ADDQ    R8, R9
 
 start:
+	LEAQ  (BX)(SI*8), R9
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
 	VMOVUPS      (BX), Z24
 	VMOVUPS      64(BX), Z25
 	VBROADCASTSS (CX), Z28
@@ -2719,6 +2758,7 @@ loop:
 	VFMADD231PS  Z30, Z25, Z5
 	ADDQ         DX, CX
 	ADDQ         SI, BX
+	ADDQ         SI, R9
 	DECQ         AX
 	JNZ          loop
 
@@ -2735,7 +2775,7 @@ end:
 	RET
 
 // func tile2x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tile2x32(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -2766,10 +2806,13 @@ load:
 	ADDQ    R8, R9
 
 start:
+	LEAQ  (BX)(SI*8), R9
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
 	VMOVUPS      (BX), Z24
 	VMOVUPS      64(BX), Z25
 	VBROADCASTSS (CX), Z28
@@ -2780,6 +2823,7 @@ loop:
 	VFMADD231PS  Z29, Z25, Z3
 	ADDQ         $0x04, CX
 	ADDQ         SI, BX
+	ADDQ         SI, R9
 	DECQ         AX
 	JNZ          loop
 
@@ -2793,7 +2837,7 @@ end:
 	RET
 
 // func tileT2x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileT2x32(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -2824,10 +2868,13 @@ load:
 	ADDQ    R8, R9
 
 start:
+	LEAQ  (BX)(SI*8), R9
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R9)
+	PREFETCHT0   64(R9)
 	VMOVUPS      (BX), Z24
 	VMOVUPS      64(BX), Z25
 	VBROADCASTSS (CX), Z28
@@ -2838,6 +2885,7 @@ loop:
 	VFMADD231PS  Z29, Z25, Z3
 	ADDQ         DX, CX
 	ADDQ         SI, BX
+	ADDQ         SI, R9
 	DECQ         AX
 	JNZ          loop
 
@@ -2851,7 +2899,7 @@ end:
 	RET
 
 // func tile1x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tile1x32(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -2877,10 +2925,13 @@ load:
 	ADDQ    R8, DX
 
 start:
+	LEAQ  (BX)(SI*8), DX
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (DX)
+	PREFETCHT0   64(DX)
 	VMOVUPS      (BX), Z24
 	VMOVUPS      64(BX), Z25
 	VBROADCASTSS (CX), Z28
@@ -2888,6 +2939,7 @@ loop:
 	VFMADD231PS  Z28, Z25, Z1
 	ADDQ         $0x04, CX
 	ADDQ         SI, BX
+	ADDQ         SI, DX
 	DECQ         AX
 	JNZ          loop
 
@@ -2898,7 +2950,7 @@ end:
 	RET
 
 // func tileT1x32(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileT1x32(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -2924,10 +2976,13 @@ load:
 	ADDQ    R8, R9
 
 start:
+	LEAQ  (BX)(SI*8), R8
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R8)
+	PREFETCHT0   64(R8)
 	VMOVUPS      (BX), Z24
 	VMOVUPS      64(BX), Z25
 	VBROADCASTSS (CX), Z28
@@ -2935,6 +2990,7 @@ loop:
 	VFMADD231PS  Z28, Z25, Z1
 	ADDQ         DX, CX
 	ADDQ         SI, BX
+	ADDQ         SI, R8
 	DECQ         AX
 	JNZ          loop
 
@@ -2945,7 +3001,7 @@ end:
 	RET
 
 // func tile12x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tile12x16(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -3008,10 +3064,12 @@ start:
 	ADDQ  DX, R10
 	LEAQ  (R10)(DX*2), R11
 	ADDQ  DX, R11
+	LEAQ  (BX)(SI*8), R12
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R12)
 	VMOVUPS      (BX), Z24
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
@@ -3042,6 +3100,7 @@ loop:
 	ADDQ         $0x04, R10
 	ADDQ         $0x04, R11
 	ADDQ         SI, BX
+	ADDQ         SI, R12
 	DECQ         AX
 	JNZ          loop
 
@@ -3073,7 +3132,7 @@ end:
 	RET
 
 // func tileT12x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileT12x16(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -3130,10 +3189,12 @@ load:
 	ADDQ    R8, R9
 
 start:
+	LEAQ  (BX)(SI*8), R9
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R9)
 	VMOVUPS      (BX), Z24
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
@@ -3161,6 +3222,7 @@ loop:
 	VFMADD231PS  Z31, Z24, Z11
 	ADDQ         DX, CX
 	ADDQ         SI, BX
+	ADDQ         SI, R9
 	DECQ         AX
 	JNZ          loop
 
@@ -3192,7 +3254,7 @@ end:
 	RET
 
 // func tile8x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tile8x16(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -3241,10 +3303,12 @@ start:
 	ADDQ  DX, R9
 	LEAQ  (R9)(DX*2), R10
 	ADDQ  DX, R10
+	LEAQ  (BX)(SI*8), R11
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R11)
 	VMOVUPS      (BX), Z24
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
@@ -3266,6 +3330,7 @@ loop:
 	ADDQ         $0x04, R9
 	ADDQ         $0x04, R10
 	ADDQ         SI, BX
+	ADDQ         SI, R11
 	DECQ         AX
 	JNZ          loop
 
@@ -3289,7 +3354,7 @@ end:
 	RET
 
 // func tileT8x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileT8x16(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -3334,10 +3399,12 @@ load:
 	ADDQ    R8, R9
 
 start:
+	LEAQ  (BX)(SI*8), R9
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R9)
 	VMOVUPS      (BX), Z24
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
@@ -3357,6 +3424,7 @@ loop:
 	VFMADD231PS  Z31, Z24, Z7
 	ADDQ         DX, CX
 	ADDQ         SI, BX
+	ADDQ         SI, R9
 	DECQ         AX
 	JNZ          loop
 
@@ -3380,7 +3448,7 @@ end:
 	RET
 
 // func tile6x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tile6x16(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -3421,10 +3489,12 @@ load:
 start:
 	LEAQ  (CX)(DX*2), R9
 	ADDQ  DX, R9
+	LEAQ  (BX)(SI*8), R10
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R10)
 	VMOVUPS      (BX), Z24
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
@@ -3441,6 +3511,7 @@ loop:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, R9
 	ADDQ         SI, BX
+	ADDQ         SI, R10
 	DECQ         AX
 	JNZ          loop
 
@@ -3460,7 +3531,7 @@ end:
 	RET
 
 // func tileT6x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileT6x16(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -3499,10 +3570,12 @@ load:
 	ADDQ    R8, R9
 
 start:
+	LEAQ  (BX)(SI*8), R9
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R9)
 	VMOVUPS      (BX), Z24
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
@@ -3518,6 +3591,7 @@ loop:
 	VFMADD231PS  Z29, Z24, Z5
 	ADDQ         DX, CX
 	ADDQ         SI, BX
+	ADDQ         SI, R9
 	DECQ         AX
 	JNZ          loop
 
@@ -3537,7 +3611,7 @@ end:
 	RET
 
 // func tile4x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tile4x16(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -3572,10 +3646,12 @@ load:
 start:
 	LEAQ  (CX)(DX*2), R9
 	ADDQ  DX, R9
+	LEAQ  (BX)(SI*8), R10
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R10)
 	VMOVUPS      (BX), Z24
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
@@ -3588,6 +3664,7 @@ loop:
 	ADDQ         $0x04, CX
 	ADDQ         $0x04, R9
 	ADDQ         SI, BX
+	ADDQ         SI, R10
 	DECQ         AX
 	JNZ          loop
 
@@ -3603,7 +3680,7 @@ end:
 	RET
 
 // func tileT4x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileT4x16(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -3636,10 +3713,12 @@ load:
 	ADDQ    R8, R9
 
 start:
+	LEAQ  (BX)(SI*8), R9
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R9)
 	VMOVUPS      (BX), Z24
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
@@ -3651,6 +3730,7 @@ loop:
 	VFMADD231PS  Z31, Z24, Z3
 	ADDQ         DX, CX
 	ADDQ         SI, BX
+	ADDQ         SI, R9
 	DECQ         AX
 	JNZ          loop
 
@@ -3666,7 +3746,7 @@ end:
 	RET
 
 // func tile3x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tile3x16(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -3696,10 +3776,12 @@ load:
 	ADDQ    R8, R9
 
 start:
+	LEAQ  (BX)(SI*8), R9
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R9)
 	VMOVUPS      (BX), Z24
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
@@ -3709,6 +3791,7 @@ loop:
 	VFMADD231PS  Z30, Z24, Z2
 	ADDQ         $0x04, CX
 	ADDQ         SI, BX
+	ADDQ         SI, R9
 	DECQ         AX
 	JNZ          loop
 
@@ -3722,7 +3805,7 @@ end:
 	RET
 
 // func tileT3x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileT3x16(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -3752,10 +3835,12 @@ load:
 	ADDQ    R8, R9
 
 start:
+	LEAQ  (BX)(SI*8), R9
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R9)
 	VMOVUPS      (BX), Z24
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
@@ -3765,6 +3850,7 @@ loop:
 	VFMADD231PS  Z30, Z24, Z2
 	ADDQ         DX, CX
 	ADDQ         SI, BX
+	ADDQ         SI, R9
 	DECQ         AX
 	JNZ          loop
 
@@ -3778,7 +3864,7 @@ end:
 	RET
 
 // func tile2x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tile2x16(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -3805,10 +3891,12 @@ load:
 	ADDQ    R8, R9
 
 start:
+	LEAQ  (BX)(SI*8), R9
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R9)
 	VMOVUPS      (BX), Z24
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
@@ -3816,6 +3904,7 @@ loop:
 	VFMADD231PS  Z29, Z24, Z1
 	ADDQ         $0x04, CX
 	ADDQ         SI, BX
+	ADDQ         SI, R9
 	DECQ         AX
 	JNZ          loop
 
@@ -3827,7 +3916,7 @@ end:
 	RET
 
 // func tileT2x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileT2x16(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -3854,10 +3943,12 @@ load:
 	ADDQ    R8, R9
 
 start:
+	LEAQ  (BX)(SI*8), R9
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R9)
 	VMOVUPS      (BX), Z24
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
@@ -3865,6 +3956,7 @@ loop:
 	VFMADD231PS  Z29, Z24, Z1
 	ADDQ         DX, CX
 	ADDQ         SI, BX
+	ADDQ         SI, R9
 	DECQ         AX
 	JNZ          loop
 
@@ -3876,7 +3968,7 @@ end:
 	RET
 
 // func tile1x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tile1x16(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -3900,15 +3992,18 @@ load:
 	ADDQ    R8, DX
 
 start:
+	LEAQ  (BX)(SI*8), DX
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (DX)
 	VMOVUPS      (BX), Z24
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	ADDQ         $0x04, CX
 	ADDQ         SI, BX
+	ADDQ         SI, DX
 	DECQ         AX
 	JNZ          loop
 
@@ -3918,7 +4013,7 @@ end:
 	RET
 
 // func tileT1x16(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, add bool)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileT1x16(SB), NOSPLIT, $0-57
 	MOVQ   k+0(FP), AX
 	MOVQ   a+8(FP), CX
@@ -3942,15 +4037,18 @@ load:
 	ADDQ    R8, R9
 
 start:
+	LEAQ  (BX)(SI*8), R8
 	TESTQ AX, AX
 	JZ    end
 
 loop:
+	PREFETCHT0   (R8)
 	VMOVUPS      (BX), Z24
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	ADDQ         DX, CX
 	ADDQ         SI, BX
+	ADDQ         SI, R8
 	DECQ         AX
 	JNZ          loop
 

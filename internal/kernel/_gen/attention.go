@@ -62,9 +62,14 @@ func tile(rows, vectors int, flipped bool) {
 	Label("start")
 	step := advance(a, lda, flipped)
 	at := rowAddresses(rows, a, lda, flipped)
+	ahead := GP64() // rows of b further on, into the first cache
+	LEAQ(Mem{Base: b, Index: ldb, Scale: 8}, ahead)
 	TESTQ(k, k)
 	JZ(LabelRef("end"))
 	Label("loop")
+	for v := range vectors {
+		PREFETCHT0(Mem{Base: ahead, Disp: 64 * v})
+	}
 	for v := range vectors {
 		VMOVUPS(Mem{Base: b, Disp: 64 * v}, z[24+v])
 	}
@@ -79,6 +84,7 @@ func tile(rows, vectors int, flipped bool) {
 		ADDQ(step, base)
 	}
 	ADDQ(ldb, b)
+	ADDQ(ldb, ahead)
 	DECQ(k)
 	JNZ(LabelRef("loop"))
 	Label("end")
