@@ -10,18 +10,18 @@ import (
 // columns by block of columns, for the backward product.
 
 func expand4Generic(np int, qs *byte, qstep int, ds, ms *uint16, dstep int, dst *uint32) {
-	expandGeneric(np, 4, zero4, unpack4, qs, qstep, ds, ms, dstep, dst)
+	expandGeneric(np, spread4Generic, qs, qstep, ds, ms, dstep, dst)
 }
 
 func expand8Generic(np int, qs *byte, qstep int, ds, ms *uint16, dstep int, dst *uint32) {
-	expandGeneric(np, 8, zero8, unpack8, qs, qstep, ds, ms, dstep, dst)
+	expandGeneric(np, spread8Generic, qs, qstep, ds, ms, dstep, dst)
 }
 
-func expandGeneric(np, bits int, zero float32, unpack func(*[block]int32, []byte, int), qs *byte, qstep int, ds, ms *uint16, dstep int, dst *uint32) {
+func expandGeneric(np int, spread func(int, *byte, int, *uint16, *uint16, int, *float32), qs *byte, qstep int, ds, ms *uint16, dstep int, dst *uint32) {
 	out := unsafe.Slice(dst, np*8*wide)
 	var rows [narrow * block]float32
 	for p := range np {
-		expandBlock(rows[:], bits, zero, unpack, at(qs, p*qstep), at(ds, p*dstep), at(ms, p*dstep))
+		spread(1, at(qs, p*qstep), qstep, at(ds, p*dstep), at(ms, p*dstep), dstep, &rows[0])
 		for i := range narrow / 2 {
 			for k := range block {
 				out[(p*8+i)*wide+k] = pair(rows[2*i*block+k], rows[(2*i+1)*block+k])
@@ -32,33 +32,42 @@ func expandGeneric(np, bits int, zero float32, unpack func(*[block]int32, []byte
 
 func spread4Generic(np int, qs *byte, qstep int, ds, ms *uint16, dstep int, dst *float32) {
 	for p := range np {
-		rows := unsafe.Slice(at(dst, p*narrow*block), narrow*block)
-		expandBlock(rows, 4, zero4, unpack4, at(qs, p*qstep), at(ds, p*dstep), at(ms, p*dstep))
+		weights, rows := unsafe.Slice(at(qs, p*qstep), blockBytes(4)), unsafe.Slice(at(dst, p*narrow*block), narrow*block)
+		for j := range narrow {
+			d, m := scaleOf(zero4, at(ds, p*dstep+j), at(ms, p*dstep+j))
+			for i := range 4 {
+				row := rows[j*block+8*i:][:8]
+				for e, q := range weights[i*64+j*4:][:4] {
+					row[e], row[4+e] = float32(q&15)*d+m, float32(q>>4)*d+m
+				}
+			}
+		}
 	}
 }
 
 func spread8Generic(np int, qs *byte, qstep int, ds, ms *uint16, dstep int, dst *float32) {
 	for p := range np {
-		rows := unsafe.Slice(at(dst, p*narrow*block), narrow*block)
-		expandBlock(rows, 8, zero8, unpack8, at(qs, p*qstep), at(ds, p*dstep), at(ms, p*dstep))
+		weights, rows := unsafe.Slice(at(qs, p*qstep), blockBytes(8)), unsafe.Slice(at(dst, p*narrow*block), narrow*block)
+		for j := range narrow {
+			d, m := scaleOf(zero8, at(ds, p*dstep+j), at(ms, p*dstep+j))
+			for i := range 8 {
+				row := rows[j*block+4*i:][:4]
+				for e, q := range weights[i*64+j*4:][:4] {
+					row[e] = float32(q)*d + m
+				}
+			}
+		}
 	}
 }
 
-// expandBlock writes one block of a panel as numbers: rows is (16, 32).
-func expandBlock(rows []float32, bits int, zero float32, unpack func(*[block]int32, []byte, int), qs *byte, ds, ms *uint16) {
-	weights, scales := unsafe.Slice(qs, blockBytes(bits)), unsafe.Slice(ds, narrow)
-	var u [block]int32
-	for j := range narrow {
-		unpack(&u, weights, j)
-		d := quant.F16ToF32(scales[j])
-		m := -zero * d
-		if ms != nil {
-			m = quant.F16ToF32(unsafe.Slice(ms, narrow)[j])
-		}
-		for k, q := range u {
-			rows[j*block+k] = float32(q)*d + m
-		}
+// scaleOf returns what makes numbers q·d + m of the weights of a row; without a
+// minimum, zero stands for 0.
+func scaleOf(zero float32, scale, minimum *uint16) (d, m float32) {
+	d = quant.F16ToF32(*scale)
+	if minimum == nil {
+		return d, -zero * d
 	}
+	return d, quant.F16ToF32(*minimum)
 }
 
 // at is p moved by n elements; nil stays nil.

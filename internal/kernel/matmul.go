@@ -18,10 +18,10 @@ func (g *Gang) MatMul(dst []float32, x *Operand, w *Matrix) {
 	case x.n == 0:
 	case x.precision == Exact:
 		g.matMulExact(dst, x, w)
-	case w.form != pairForm:
+	case w.form != pairForm && g.kit.integers:
 		g.quantised(x)
 		g.matMulInts(dst, x, w)
-	case g.kit.pairs:
+	case w.form == pairForm && g.kit.pairs:
 		g.rounded(x)
 		g.matMulPairs(dst, x, w)
 	default:
@@ -156,21 +156,20 @@ func merge(c []float32, ldc int, tile []float32, ldt, h, cols, add int) {
 	}
 }
 
-// matMulFloats multiplies float32 activations by bfloat16 weights, on levels
-// without a product of bfloat16.
+// matMulFloats multiplies float32 activations by packed weights, on levels that
+// do not multiply them as they are. Each chunk unpacks 32 rows of w.
 func (g *Gang) matMulFloats(dst []float32, x *Operand, w *Matrix) {
-	depth := w.blocks * block / 2
-	g.run(newGrid(w.panels, 1, x.n, 240), func(p0, p1, i0, i1 int) {
+	g.run(newGrid((w.Rows+wide-1)/wide, 1, x.n, 240), func(p, _, i0, i1 int) {
 		s := g.borrow()
 		defer g.giveBack(s)
-		panel := s.float32s(2 * depth * wide)
-		for p := p0; p < p1; p++ {
-			for i, v := range w.pairs[p*depth*wide:][:depth*wide] {
-				at := i/wide*2*wide + i%wide
-				panel[at], panel[at+wide] = unpair(v)
-			}
-			g.floatPanel(s, w.Cols, 1, x.x, x.cols, 1, panel, wide, wide, dst[p*wide:], w.Rows, i0, i1, w.Rows-p*wide, 0)
+		buffer := s.float32s((w.blocks + 1) * block * wide)
+		panel, rows := buffer[block*wide:], buffer[:block*wide]
+		end := min((p+1)*wide, w.Rows)
+		for b := range w.blocks {
+			g.kit.spread(rows, w, b, p*wide, end)
+			g.kit.transpose(end-p*wide, block, rows, block, panel[b*block*wide:], wide)
 		}
+		g.floatPanel(s, w.Cols, 1, x.x, x.cols, 1, panel, wide, wide, dst[p*wide:], w.Rows, i0, i1, w.Rows-p*wide, 0)
 	})
 }
 

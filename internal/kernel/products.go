@@ -52,9 +52,9 @@ type products struct {
 	// batch.
 	intHeights, floatHeights *heights
 
-	// pairs reports whether the level multiplies bfloat16; without, Fast products
-	// that would are float32.
-	pairs bool
+	// integers and pairs report whether the level multiplies int8 and bfloat16 in
+	// hardware; without, Fast products that would are float32.
+	integers, pairs bool
 
 	// quantise makes one row of a tile from nblk blocks of x: int8 numbers with
 	// a scale per block, what zeroTile and minTile need, and the distances
@@ -94,8 +94,8 @@ func genericProducts() *products {
 		transpose:   transposeGeneric,
 	}
 	for h := 1; h <= maxHeight; h++ {
-		p.zero4[h], p.zero8[h] = zeroTileGeneric(h, unpack4), zeroTileGeneric(h, unpack8)
-		p.min4[h], p.min8[h] = minTileGeneric(h, unpack4), minTileGeneric(h, unpack8)
+		p.zero4[h], p.zero8[h] = zeroTileGeneric(h, 4), zeroTileGeneric(h, 8)
+		p.min4[h], p.min8[h] = minTileGeneric(h, 4), minTileGeneric(h, 8)
 		p.float16[h], p.float32[h] = floatTileGeneric(h, narrow), floatTileGeneric(h, wide)
 		p.pair[h] = pairTileGeneric(h)
 	}

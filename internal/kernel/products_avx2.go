@@ -6,6 +6,7 @@ package kernel
 // Products of bfloat16 are float32 there.
 func avx2Products() *products {
 	p := genericProducts()
+	p.integers = true
 	p.intHeights, p.floatHeights = heightsTo4, heightsTo6
 	p.zero4 = [maxHeight + 1]zeroTile{1: zeroTile4x1AVX2, 2: zeroTile4x2AVX2, 3: zeroTile4x3AVX2, 4: zeroTile4x4AVX2}
 	p.zero8 = [maxHeight + 1]zeroTile{1: zeroTile8x1AVX2, 2: zeroTile8x2AVX2, 3: zeroTile8x3AVX2, 4: zeroTile8x4AVX2}

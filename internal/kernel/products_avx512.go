@@ -6,6 +6,7 @@ package kernel
 // only if this CPU multiplies it: some with VNNI do not.
 func avx512Products(bfloat16 bool) *products {
 	p := genericProducts()
+	p.integers = true
 	p.zero4 = [maxHeight + 1]zeroTile{1: zeroTile4x1, 2: zeroTile4x2, 3: zeroTile4x3, 4: zeroTile4x4, 6: zeroTile4x6, 8: zeroTile4x8, 12: zeroTile4x12}
 	p.zero8 = [maxHeight + 1]zeroTile{1: zeroTile8x1, 2: zeroTile8x2, 3: zeroTile8x3, 4: zeroTile8x4, 6: zeroTile8x6, 8: zeroTile8x8, 12: zeroTile8x12}
 	p.min4 = [maxHeight + 1]minTile{1: minTile4x1, 2: minTile4x2, 3: minTile4x3, 4: minTile4x4, 6: minTile4x6, 8: minTile4x8, 12: minTile4x12}

@@ -26,6 +26,13 @@ func unpack8(u *[block]int32, qs []byte, j int) {
 	}
 }
 
+func unpacking(bits int) func(u *[block]int32, qs []byte, j int) {
+	if bits == 4 {
+		return unpack4
+	}
+	return unpack8
+}
+
 // dots computes the int32 products of one block of a tile with one column.
 func dots(sums []int32, u *[block]int32, a []int8) {
 	h := len(sums)
@@ -41,8 +48,8 @@ func dots(sums []int32, u *[block]int32, a []int8) {
 
 func blockBytes(bits int) int { return bits * block * narrow / 8 }
 
-func zeroTileGeneric(h int, unpack func(*[block]int32, []byte, int)) zeroTile {
-	bits := bitsOf(unpack)
+func zeroTileGeneric(h, bits int) zeroTile {
+	unpack := unpacking(bits)
 	return func(np, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int) {
 		size := blockBytes(bits)
 		weights, scales := unsafe.Slice(qs, np*nblk*size), unsafe.Slice(ds, np*nblk*narrow)
@@ -68,8 +75,8 @@ func zeroTileGeneric(h int, unpack func(*[block]int32, []byte, int)) zeroTile {
 	}
 }
 
-func minTileGeneric(h int, unpack func(*[block]int32, []byte, int)) minTile {
-	bits := bitsOf(unpack)
+func minTileGeneric(h, bits int) minTile {
+	unpack := unpacking(bits)
 	return func(np, nblk int, qs *byte, ds, ms *uint16, a *int8, s, sum *float32, c *float32, ldc int) {
 		size := blockBytes(bits)
 		weights := unsafe.Slice(qs, np*nblk*size)
@@ -97,42 +104,63 @@ func minTileGeneric(h int, unpack func(*[block]int32, []byte, int)) minTile {
 	}
 }
 
-func bitsOf(unpack func(*[block]int32, []byte, int)) int {
-	var u [block]int32
-	var probe [blockMax]byte
-	probe[64] = 1 // the second group of 8-bit weights, the third of 4-bit ones
-	unpack(&u, probe[:], 0)
-	if u[4] == 1 {
-		return 8
-	}
-	return 4
-}
-
-const blockMax = 8 * block * narrow / 8
-
 func floatTileGeneric(h, width int) floatTile {
 	return func(tiles, k int, a *float32, rs, ks int, b *float32, ldb int, c *float32, ldc int, alpha float32, add int) {
-		left := unsafe.Slice(a, (tiles*h-1)*rs+(k-1)*ks+1)
+		rows := tiles * h
+		left := unsafe.Slice(a, (rows-1)*rs+(k-1)*ks+1)
 		right := unsafe.Slice(b, (k-1)*ldb+width)
-		out := unsafe.Slice(c, (tiles*h-1)*ldc+width)
-		var acc [wide]float32
-		for i := range tiles * h {
-			clear(acc[:])
-			for l := range k {
-				x, row := left[i*rs+l*ks], right[l*ldb:][:width]
-				for j, w := range row {
-					acc[j] += x * w
-				}
-			}
-			row := out[i*ldc:][:width]
-			for j := range row {
-				if add == 0 {
-					row[j] = alpha * acc[j]
+		out := unsafe.Slice(c, (rows-1)*ldc+width)
+		var acc [4][4]float32
+		for i := 0; i < rows; i += 4 {
+			n := min(4, rows-i)
+			for j := 0; j < width; j += 4 {
+				if n == 4 {
+					square(&acc, k, left[i*rs:], rs, ks, right[j:], ldb)
 				} else {
-					row[j] += alpha * acc[j]
+					slivers(&acc, n, k, left[i*rs:], rs, ks, right[j:], ldb)
+				}
+				for r := range n {
+					for e, sum := range acc[r] {
+						if to := &out[(i+r)*ldc+j+e]; add == 0 {
+							*to = alpha * sum
+						} else {
+							*to += alpha * sum
+						}
+					}
 				}
 			}
 		}
+	}
+}
+
+// square sums four rows times four columns, in registers.
+func square(acc *[4][4]float32, k int, a []float32, rs, ks int, b []float32, ldb int) {
+	var s00, s01, s02, s03, s10, s11, s12, s13, s20, s21, s22, s23, s30, s31, s32, s33 float32
+	a1, a2, a3 := a[rs:], a[2*rs:], a[3*rs:]
+	for l := range k {
+		row := b[l*ldb:][:4]
+		b0, b1, b2, b3 := row[0], row[1], row[2], row[3]
+		x := a[l*ks]
+		s00, s01, s02, s03 = s00+x*b0, s01+x*b1, s02+x*b2, s03+x*b3
+		x = a1[l*ks]
+		s10, s11, s12, s13 = s10+x*b0, s11+x*b1, s12+x*b2, s13+x*b3
+		x = a2[l*ks]
+		s20, s21, s22, s23 = s20+x*b0, s21+x*b1, s22+x*b2, s23+x*b3
+		x = a3[l*ks]
+		s30, s31, s32, s33 = s30+x*b0, s31+x*b1, s32+x*b2, s33+x*b3
+	}
+	*acc = [4][4]float32{{s00, s01, s02, s03}, {s10, s11, s12, s13}, {s20, s21, s22, s23}, {s30, s31, s32, s33}}
+}
+
+// slivers is square for n < 4 rows.
+func slivers(acc *[4][4]float32, n, k int, a []float32, rs, ks int, b []float32, ldb int) {
+	for r := range n {
+		var s0, s1, s2, s3 float32
+		for l := range k {
+			x, row := a[r*rs+l*ks], b[l*ldb:][:4]
+			s0, s1, s2, s3 = s0+x*row[0], s1+x*row[1], s2+x*row[2], s3+x*row[3]
+		}
+		acc[r] = [4]float32{s0, s1, s2, s3}
 	}
 }
 
