@@ -224,6 +224,19 @@ func TestLayProperties(t *testing.T) {
 					t.Fatal(err)
 				}
 				check(t, f.Tokenizer, c, whole, open)
+				for n, m := range c.Messages {
+					if m.Role != chat.User {
+						continue
+					}
+					// Earlier answers, too, are laid out as they were once asked for.
+					early, err := f.Lay(f.Tokenizer, chat.Conversation{Messages: c.Messages[:n+1]}, true)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if k := len(early.Tokens); k >= len(whole.Tokens) || !slices.Equal(early.Tokens, whole.Tokens[:k]) || !whole.Learn[k] {
+						t.Fatalf("turn %d was asked as\n%s\nand is laid out as\n%s", n, spell(f.Tokenizer, early), spell(f.Tokenizer, whole))
+					}
+				}
 			})
 		})
 	}

@@ -2,6 +2,7 @@ package data_test
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -311,6 +312,52 @@ func TestDescribe(t *testing.T) {
 	}
 	if got.QuestionTokens.Max != 3 || got.AnswerTokens.Max != 7 || got.TotalTokens.Max != len(laid.Sequences[1].Tokens) {
 		t.Errorf("tokens: questions %+v, answers %+v, all %+v", got.QuestionTokens, got.AnswerTokens, got.TotalTokens)
+	}
+}
+
+// TestOurs reads and lays out the dataset that comes with the program.
+func TestOurs(t *testing.T) {
+	file, err := os.Open("../../dataset/matematicas.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	all, err := data.ReadAll(file, data.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 150 {
+		t.Errorf("%d conversations, want at least 150", len(all))
+	}
+	f, err := gguf.Open(modeltest.Real(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m := &model.Model{Name: "smollm2"}
+	if m.Tokens, err = tokenizer.FromGGUF(f.Metadata); err != nil {
+		t.Fatal(err)
+	}
+	if m.Template, err = chat.FromGGUF(f.Metadata, m.Tokens); err != nil {
+		t.Fatal(err)
+	}
+	train, test := data.Split(all, 0.1, 42)
+	for _, part := range [][]int{train, test} {
+		laid, err := data.Lay(m, all, part, 512)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(laid.Sequences) != len(part) || laid.Truncated != nil || laid.Empty != nil {
+			t.Errorf("%d of %d laid out, cut %v, empty %v", len(laid.Sequences), len(part), laid.Truncated, laid.Empty)
+		}
+	}
+	s, err := data.Describe(all, m, 512, 0.1, 42)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v\ntokens %+v", s, *s.TotalTokens)
+	if s.Duplicates > 0 || s.SpecialText > 0 || s.TooLong > 0 || s.LearnedShare < 0.2 {
+		t.Errorf("%+v", s)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -285,34 +284,6 @@ func (e *endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestReadStreams reads 64 MiB in the memory of one conversation.
-func TestReadStreams(t *testing.T) {
-	var before, after runtime.MemStats
-	peak := uint64(0)
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	n := 0
-	line := `{"messages":[{"role":"user","content":"` + strings.Repeat("¿Cuánto es? ", 4000) + `"},` + bot + "]}\n"
-	err := data.Read(&endless{line: []byte(line), left: 64 << 20 / len(line) * len(line)}, data.DefaultLimits(), func(chat.Conversation) error {
-		if n++; n%200 == 0 {
-			runtime.GC()
-			runtime.ReadMemStats(&after)
-			peak = max(peak, after.HeapAlloc)
-		}
-		return nil
-	})
-	if err != nil || n == 0 {
-		t.Fatal(n, err)
-	}
-	if grew := int64(peak) - int64(before.HeapAlloc); grew > 4<<20 {
-		t.Errorf("the heap grew by %d bytes", grew)
-	}
-	err = data.Read(&endless{line: []byte("{\"messages\":\"" + strings.Repeat("a", 1<<20)), left: 32 << 20}, data.DefaultLimits(), nil)
-	if fault.KindOf(err) != fault.Unprocessable {
-		t.Error(err)
-	}
-}
-
 func TestWriteReadsBack(t *testing.T) {
 	want := []chat.Conversation{
 		{Messages: []chat.Message{{Role: "user", Content: "a<b>&c \u2028 \"ñ\" \\frac{1}{2}"}, {Role: "assistant", Content: "😀\n\t"}}},
@@ -328,5 +299,17 @@ func TestWriteReadsBack(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	line := `{"messages":[{"role":"user","content":"¿Cuánto es la mitad de tres cuartos?"},` + bot + "]}\n"
+	const size = 8 << 20
+	b.SetBytes(size)
+	for b.Loop() {
+		err := data.Read(&endless{line: []byte(line), left: size / len(line) * len(line)}, data.DefaultLimits(), func(chat.Conversation) error { return nil })
+		if err != nil {
+			b.Fatal(err)
+		}
 	}
 }

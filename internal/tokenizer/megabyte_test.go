@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix && !race
 
 package tokenizer_test
 
@@ -22,7 +22,7 @@ func spent(t *testing.T) time.Duration {
 }
 
 // TestMegabyte: a megabyte without a border takes less than a second of computing,
-// whatever else the machine is doing.
+// whatever else the machine is doing. (Not under the race detector, which is slow.)
 func TestMegabyte(t *testing.T) {
 	const size = 1 << 20
 	random := make([]byte, size)
