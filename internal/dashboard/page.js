@@ -12,7 +12,7 @@ const words = {
     curve: "Curve", chat: "Chat", model: "Model", newChat: "New conversation", message: "Message", send: "Send", stop: "Stop",
     keyTitle: "API key", keyText: "This server asks for an API key. It is kept until you close this tab.", key: "Key", open: "Open",
     none: "None yet", queued: "queued", running: "running", succeeded: "done", failed: "failed", cancelled: "cancelled",
-    step: (a, b) => `step ${a} of ${b}`, sure: (name) => `Delete ${name}?`, lineAt: (p) => `Line ${p.line}: ${p.message} (${p.path})`,
+    stepLabel: "Step", step: (a, b) => `step ${a} of ${b}`, sure: (name) => `Delete ${name}?`, lineAt: (p) => `Line ${p.line}: ${p.message} (${p.path})`,
     caption: (name) => `Loss of ${name} by step`, noNetwork: "The server does not answer.", lengthLimit: "… (cut off at the length limit)",
   },
   es: {
@@ -25,7 +25,7 @@ const words = {
     curve: "Curva", chat: "Chat", model: "Modelo", newChat: "Conversación nueva", message: "Mensaje", send: "Enviar", stop: "Parar",
     keyTitle: "Clave de la API", keyText: "Este servidor pide una clave. Se guarda hasta que cierres esta pestaña.", key: "Clave", open: "Entrar",
     none: "Aún no hay", queued: "en cola", running: "en marcha", succeeded: "terminado", failed: "fallido", cancelled: "cancelado",
-    step: (a, b) => `paso ${a} de ${b}`, sure: (name) => `¿Borrar ${name}?`, lineAt: (p) => `Línea ${p.line}: ${p.message} (${p.path})`,
+    stepLabel: "Paso", step: (a, b) => `paso ${a} de ${b}`, sure: (name) => `¿Borrar ${name}?`, lineAt: (p) => `Línea ${p.line}: ${p.message} (${p.path})`,
     caption: (name) => `Pérdida de ${name} por paso`, noNetwork: "El servidor no responde.", lengthLimit: "… (cortado por el límite de longitud)",
   },
 };
@@ -286,6 +286,9 @@ async function show(id) {
   drawJobs();
 }
 
+// colour is a colour of the page as the canvas understands it.
+const colour = (e, property) => getComputedStyle(e)[property];
+
 function drawChart() {
   if (!shown) return;
   const data = [points.map((p) => p.step), points.map((p) => p.train_loss), points.map((p) => p.eval_loss)];
@@ -295,12 +298,12 @@ function drawChart() {
     chart.setData(data);
     return;
   }
-  const css = getComputedStyle(document.documentElement);
-  const axis = { stroke: css.getPropertyValue("--soft"), grid: { stroke: css.getPropertyValue("--line"), width: 1 } };
+  const axis = (more) => ({ stroke: colour($("caption"), "color"), grid: { stroke: colour($("curve").parentElement, "borderTopColor"), width: 1 }, ...more });
+  const whole = [1, 2, 5].flatMap((n) => [0, 1, 2, 3, 4, 5].map((e) => n * 10 ** e)).sort((x, y) => x - y);
   chart = new uPlot({
-    width, height: 260, scales: { x: { time: false } }, axes: [axis, axis],
+    width, height: 260, scales: { x: { time: false } }, axes: [axis({ incrs: whole }), axis({})],
     series: [
-      { label: t.progress },
+      { label: t.stepLabel },
       { label: t.trainLoss, stroke: "#3b8eea", width: 2, points: { show: false }, value: (_, v) => decimal(v) },
       { label: t.evalLoss, stroke: "#d9822b", width: 2, spanGaps: true, points: { show: true, size: 7 }, value: (_, v) => decimal(v) },
     ],
