@@ -54,12 +54,16 @@ func (g *Gang) run(d grid, f func(p0, p1, i0, i1 int)) {
 // every tile of rows sweeps the whole group.
 const cacheBytes = 384 << 10
 
+// chunkBytes is the least that a chunk of one sweep over weights reads: half a
+// microsecond's worth.
+const chunkBytes = 24 << 10
+
 // matMulInts multiplies int8 activations by quantised weights.
 func (g *Gang) matMulInts(dst []float32, x *Operand, w *Matrix) {
 	perPanel := w.blocks * (blockBytes(w.form.bits()) + 4*narrow)
 	step := max(1, min(cacheBytes/perPanel, 8))
-	if x.n < 12 { // few rows: one sweep over the weights, so only the number of chunks counts
-		step = max(1, min(w.panels/16, 2*step))
+	if x.n < 12 { // few rows: one sweep over the weights, so chunks need only be worth sharing
+		step = max(1, chunkBytes/perPanel, min(w.panels/16, 2*step))
 	}
 	g.run(newGrid(w.panels, step, x.n, 120), func(p0, p1, i0, i1 int) {
 		for i := i0; i < i1; {
