@@ -28,7 +28,8 @@ func (h Heads) check() {
 // may also show in others of its conversation, never in another conversation.
 func (g *Gang) Attention(out, lse, q, k, v []float32, first []int32, h Heads) {
 	checkAttention(out, lse, q, k, v, first, h)
-	if g.attentionFast(out, lse, q, k, v, first, h) {
+	if g.tiled(h) {
+		g.attentionTiles(out, lse, q, k, v, first, h)
 		return
 	}
 	n := len(first)
@@ -86,7 +87,8 @@ func attentionGeneric(out, q, k, v []float32, head, t, lo int, h Heads) float32 
 func (g *Gang) AttentionBack(dq, dk, dv, dout, out, lse, q, k, v []float32, first []int32, h Heads) {
 	checkAttention(out, lse, q, k, v, first, h)
 	checkAttention(dq, lse, dout, dk, dv, first, h)
-	if g.attentionBackFast(dq, dk, dv, dout, out, lse, q, k, v, first, h) {
+	if g.tiled(h) {
+		g.attentionBackTiles(dq, dk, dv, dout, out, lse, q, k, v, first, h)
 		return
 	}
 	g.span(h.KV, 1, func(kv, _ int) {

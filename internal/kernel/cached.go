@@ -18,7 +18,8 @@ type Lane struct {
 // The result of a lane does not depend on the other lanes.
 func (g *Gang) AttentionCached(out, q []float32, lanes []Lane, h Heads) {
 	checkLanes(out, q, lanes, h)
-	if g.cachedFast(out, q, lanes, h) {
+	if g.tiled(h) {
+		g.cachedTiles(out, q, lanes, h)
 		return
 	}
 	g.span(len(lanes)*h.Query, 1, func(i, _ int) {

@@ -19,6 +19,12 @@ type rowKernels struct {
 	maximum       func(x []float32) float32
 	sumExp        func(x []float32, top float32) float64
 	expScale      func(x []float32, top, scale float32)
+
+	// For attention in tiles, see softmax.go.
+	softmaxTile     func(rows, cols int, s []float32, lds int, from, to []int32, top, sum, acc []float32, dim int, scale float32)
+	softmaxBackTile func(rows, cols int, s, ds []float32, ld int, from, to []int32, lse, delta []float32, scale float32)
+	scale           func(dst, x []float32, f float32)
+	dot             func(x, y []float32) float32
 }
 
 func genericRows() rowKernels {
@@ -39,5 +45,10 @@ func genericRows() rowKernels {
 		maximum:       maximumGeneric,
 		sumExp:        sumExpGeneric,
 		expScale:      expScaleGeneric,
+
+		softmaxTile:     softmaxTileGeneric,
+		softmaxBackTile: softmaxBackTileGeneric,
+		scale:           scaleGeneric,
+		dot:             dotGeneric,
 	}
 }

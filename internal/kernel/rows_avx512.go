@@ -40,6 +40,15 @@ func avx512Rows() rowKernels {
 		maximum:  func(x []float32) float32 { return maximum512(&x[0], len(x)) },
 		sumExp:   func(x []float32, top float32) float64 { return sumExp512(&x[0], len(x), top) },
 		expScale: func(x []float32, top, scale float32) { expScale512(&x[0], len(x), top, scale) },
+
+		softmaxTile: func(rows, cols int, s []float32, lds int, from, to []int32, top, sum, acc []float32, dim int, scale float32) {
+			softmaxTile512(rows, cols, &s[0], lds, &from[0], &to[0], &top[0], &sum[0], &acc[0], dim, scale)
+		},
+		softmaxBackTile: func(rows, cols int, s, ds []float32, ld int, from, to []int32, lse, delta []float32, scale float32) {
+			softmaxBackTile512(rows, cols, &s[0], &ds[0], ld, &from[0], &to[0], &lse[0], &delta[0], scale)
+		},
+		scale: func(dst, x []float32, f float32) { scaleRow512(&dst[0], &x[0], len(dst), f) },
+		dot:   func(x, y []float32) float32 { return dot512(&x[0], &y[0], len(x)) },
 	}
 }
 

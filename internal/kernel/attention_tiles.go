@@ -1,5 +1,3 @@
-//go:build amd64 && !purego
-
 package kernel
 
 import "math"
@@ -15,19 +13,19 @@ const (
 	panel     = 32  // keys of one panel of transposed keys
 )
 
-// canTile says whether the tiled kernels take this shape.
-func (h Heads) canTile() bool { return h.Dim%16 == 0 && h.Dim <= 256 }
+// tiled says whether g computes this shape in tiles: every level but the plain
+// one does, for heads of whole vectors.
+func (g *Gang) tiled(h Heads) bool {
+	return g.level != Generic && h.Dim%16 == 0 && h.Dim <= 256 && h.Query/h.KV <= queryTile
+}
 
-// attentionFast is Attention in tiles; it reports whether g's level has it.
-func (g *Gang) attentionFast(out, lse, q, k, v []float32, first []int32, h Heads) bool {
-	if g.level != AVX512 || !h.canTile() {
-		return false
-	}
+// attentionTiles is Attention in tiles.
+func (g *Gang) attentionTiles(out, lse, q, k, v []float32, first []int32, h Heads) {
 	n, d := len(first), h.Dim
 	scr := g.borrow()
 	defer g.giveBack(scr)
 	keys := scr.float32s(h.KV * panels(n) * panel * d)
-	g.transposeHeads(keys, k, n, h, h.Scale)
+	g.transposeHeads(keys, k, n, h)
 	tiles := cutTiles(first, queryTile)
 	// Head by head, so that its keys and values stay in the second cache. The
 	// last tiles see the most keys: they go first.
@@ -36,7 +34,7 @@ func (g *Gang) attentionFast(out, lse, q, k, v []float32, first []int32, h Heads
 		kv := head / (h.Query / h.KV)
 		scr := g.borrow()
 		defer g.giveBack(scr)
-		f := newFlash(scr, d)
+		f := g.newFlash(scr, h)
 		at := (t.lo*h.Query + head) * d
 		kt := keys[kv*panels(n)*panel*d:]
 		start := int(first[t.lo]) &^ (keyBlock - 1)
@@ -46,7 +44,6 @@ func (g *Gang) attentionFast(out, lse, q, k, v []float32, first []int32, h Heads
 		}
 		f.finish(out[at:], h.Query*d, lse[head*n+t.lo:])
 	})
-	return true
 }
 
 // tile is a run of tokens lo … hi-1 of one conversation.
@@ -69,29 +66,31 @@ func cutTiles(first []int32, size int) []tile {
 
 func panels(n int) int { return (n + panel - 1) / panel }
 
-// transposeHeads lays x (n, KV, Dim) out as scale·xᵀ: (KV, panels, Dim, 32).
-// What lies behind the last key is arbitrary.
-func (g *Gang) transposeHeads(dst, x []float32, n int, h Heads, scale float32) {
+// transposeHeads lays x (n, KV, Dim) out as panels: (KV, panels, Dim, 32). What
+// lies behind the last key is arbitrary.
+func (g *Gang) transposeHeads(dst, x []float32, n int, h Heads) {
 	const group = 4 // panels per chunk
 	groups := (panels(n) + group - 1) / group
 	g.span(h.KV*groups, 1, func(i, _ int) {
 		kv, lo := i/groups, i%groups*group*panel
-		transposeKeys(dst[(kv*panels(n)*panel+lo)*h.Dim:], x[(lo*h.KV+kv)*h.Dim:], min(group*panel, n-lo), h, scale)
+		g.transposeKeys(dst[(kv*panels(n)*panel+lo)*h.Dim:], x[(lo*h.KV+kv)*h.Dim:], min(group*panel, n-lo), h)
 	})
 }
 
 // transposeKeys lays n keys of one head out in panels; x begins at the first.
-func transposeKeys(dst, x []float32, n int, h Heads, scale float32) {
+func (g *Gang) transposeKeys(dst, x []float32, n int, h Heads) {
 	stride := h.KV * h.Dim
-	for j := 0; j < n; j += 16 {
-		at := j/panel*panel*h.Dim + j%panel
-		transpose512(&dst[at], panel, &x[j*stride], stride, min(16, n-j), h.Dim, scale)
+	for j := 0; j < n; j += panel {
+		g.kit.transpose(min(panel, n-j), h.Dim, x[j*stride:], stride, dst[j*h.Dim:], panel)
 	}
 }
 
 // flash is the state of one tile of queries on its way over the keys.
 type flash struct {
+	g         *Gang
+	k         rowKernels
 	dim, rows int
+	scale     float32
 	scores    []float32          // (groupRows, keyBlock)
 	acc       []float32          // (queryTile, dim): Σ exp(s - top)·v
 	extra     []float32          // (queryTile+keyBlock, dim): queries and transposed keys
@@ -103,9 +102,10 @@ type flash struct {
 // that their scores stay in the first cache: the height of the tallest tile.
 const groupRows = 12
 
-func newFlash(scr *scratch, dim int) *flash {
+func (g *Gang) newFlash(scr *scratch, h Heads) *flash {
+	dim := h.Dim
 	buf := scr.float32s(groupRows*keyBlock + (2*queryTile+keyBlock)*dim)
-	f := &flash{dim: dim, scores: buf[:groupRows*keyBlock]}
+	f := &flash{g: g, k: g.rows(), dim: dim, scale: h.Scale, scores: buf[:groupRows*keyBlock]}
 	f.acc = buf[groupRows*keyBlock:][:queryTile*dim]
 	f.extra = buf[groupRows*keyBlock+queryTile*dim:]
 	for i := range f.top {
@@ -146,10 +146,10 @@ func (f *flash) stepGroup(r, rows int, q []float32, ldq int, kt, v []float32, ld
 	}
 	start, end := lo&^(panel-1), (hi+15)&^15
 	for j := start; j < end; j += panel {
-		product(rows, min(panel, end-j), f.dim, q, ldq, kt[j*f.dim:], panel, f.scores[j:], keyBlock, false)
+		f.g.product(rows, min(panel, end-j), f.dim, q, ldq, 1, kt[j*f.dim:], panel, f.scores[j:], keyBlock, false)
 	}
-	softmaxTile512(rows, end, &f.scores[0], keyBlock, &f.from[r], &f.to[r], &f.top[r], &f.sum[r], &acc[0], f.dim)
-	product(rows, f.dim, hi-lo, f.scores[lo:], keyBlock, v[lo*ldv:], ldv, acc, f.dim, !first)
+	f.k.softmaxTile(rows, end, f.scores, keyBlock, f.from[r:], f.to[r:], f.top[r:], f.sum[r:], acc, f.dim, f.scale)
+	f.g.product(rows, f.dim, hi-lo, f.scores[lo:], keyBlock, 1, v[lo*ldv:], ldv, acc, f.dim, !first)
 }
 
 // visible returns the first key that any row sees and one past the last.
@@ -166,9 +166,32 @@ func visible(from, to []int32) (lo, hi int) {
 // finish writes the rows, ldo apart, and their log-sum-exp unless lse is nil.
 func (f *flash) finish(out []float32, ldo int, lse []float32) {
 	for r := range f.rows {
-		scaleRow512(&out[r*ldo], &f.acc[r*f.dim], f.dim, 1/f.sum[r])
+		f.k.scale(out[r*ldo:][:f.dim], f.acc[r*f.dim:], 1/f.sum[r])
 		if lse != nil {
 			lse[r] = float32(float64(f.top[r]) + math.Log(float64(f.sum[r])))
+		}
+	}
+}
+
+// product computes c = a·b, or adds it to c. Element (i, l) of a is at
+// a[i*rs+l*ks]; cols is a multiple of 16.
+//
+//	b is (k, cols), c is (rows, cols), ldb and ldc apart
+func (g *Gang) product(rows, cols, k int, a []float32, rs, ks int, b []float32, ldb int, c []float32, ldc int, add bool) {
+	sum := 0
+	if add {
+		sum = 1
+	}
+	for j := 0; j < cols; j += wide {
+		tiles := &g.kit.float32
+		if cols-j < wide {
+			tiles = &g.kit.float16
+		}
+		for i := 0; i < rows; {
+			h := g.kit.floatHeights.next(rows - i)
+			n := g.kit.floatHeights.same(rows-i, h)
+			tiles[h](n, k, &a[i*rs], rs, ks, &b[j], ldb, &c[i*ldc+j], ldc, 1, sum)
+			i += n * h
 		}
 	}
 }

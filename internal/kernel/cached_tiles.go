@@ -1,5 +1,3 @@
-//go:build amd64 && !purego
-
 package kernel
 
 import "math"
@@ -16,13 +14,9 @@ type bundle struct {
 	part   int // where its first row's part lies, when there are several pieces
 }
 
-// cachedFast is AttentionCached in tiles; it reports whether g's level has it.
-// Lanes one after the other with the same keys (a piece of a prompt) share them.
-func (g *Gang) cachedFast(out, q []float32, lanes []Lane, h Heads) bool {
-	group := h.Query / h.KV
-	if g.level != AVX512 || !h.canTile() || group > queryTile {
-		return false
-	}
+// cachedTiles is AttentionCached in tiles. Lanes one after the other with the
+// same keys (a piece of a prompt) share them.
+func (g *Gang) cachedTiles(out, q []float32, lanes []Lane, h Heads) {
 	bundles, chunks, parts := bundleLanes(lanes, h)
 	scr := g.borrow()
 	defer g.giveBack(scr)
@@ -36,7 +30,7 @@ func (g *Gang) cachedFast(out, q []float32, lanes []Lane, h Heads) bool {
 		piece, kv := (c-b.chunk)/h.KV, (c-b.chunk)%h.KV
 		scr := g.borrow()
 		defer g.giveBack(scr)
-		f := runPiece(scr, q, lanes[b.lo:b.hi], b.lo, piece, kv, h)
+		f := g.runPiece(scr, q, lanes[b.lo:b.hi], b.lo, piece, kv, h)
 		if b.pieces == 1 {
 			f.finishLanes(out, b.lo, kv, h)
 			return
@@ -45,10 +39,9 @@ func (g *Gang) cachedFast(out, q []float32, lanes []Lane, h Heads) bool {
 	})
 	for _, b := range bundles {
 		if b.pieces > 1 {
-			g.span(h.KV, 1, func(kv, _ int) { b.join(out, kept, kv, h) })
+			g.span(h.KV, 1, func(kv, _ int) { b.join(g.rows(), out, kept, kv, h) })
 		}
 	}
-	return true
 }
 
 // bundleLanes groups the lanes and numbers the chunks: piece by key head.
@@ -77,9 +70,9 @@ func (b bundle) at(piece, kv int, h Heads) int {
 }
 
 // runPiece brings the rows (lane, query head of kv) over one piece of the keys.
-func runPiece(scr *scratch, q []float32, lanes []Lane, row0, piece, kv int, h Heads) *flash {
+func (g *Gang) runPiece(scr *scratch, q []float32, lanes []Lane, row0, piece, kv int, h Heads) *flash {
 	d, group, stride := h.Dim, h.Query/h.KV, h.KV*h.Dim
-	f := newFlash(scr, d)
+	f := g.newFlash(scr, h)
 	rows, longest := len(lanes)*group, 0
 	queries, kt := f.extra[:rows*d], f.extra[queryTile*d:]
 	for i, l := range lanes {
@@ -95,7 +88,7 @@ func runPiece(scr *scratch, q []float32, lanes []Lane, row0, piece, kv int, h He
 	start := piece * keyPiece
 	for b := start; b < min(longest, start+keyPiece); b += keyBlock {
 		f.limit(rows, func(r int) (int, int) { return 0, lanes[r/group].Len - b })
-		transposeKeys(kt, k[b*stride+kv*d:], min(keyBlock, longest-b), h, h.Scale)
+		g.transposeKeys(kt, k[b*stride+kv*d:], min(keyBlock, longest-b), h)
 		f.step(queries, d, kt, v[b*stride+kv*d:], stride, b == start)
 	}
 	return f
@@ -106,7 +99,7 @@ func (f *flash) finishLanes(out []float32, row0, kv int, h Heads) {
 	group := h.Query / h.KV
 	for r := range f.rows {
 		at := ((row0+r/group)*h.Query + kv*group + r%group) * h.Dim
-		scaleRow512(&out[at], &f.acc[r*f.dim], f.dim, 1/f.sum[r])
+		f.k.scale(out[at:at+f.dim], f.acc[r*f.dim:], 1/f.sum[r])
 	}
 }
 
@@ -121,7 +114,7 @@ func (f *flash) keep(part []float32) {
 
 // join adds the pieces of a bundle's rows up, in their order. A lane that ends
 // before a piece has no sum there and takes nothing from it.
-func (b bundle) join(out, kept []float32, kv int, h Heads) {
+func (b bundle) join(k rowKernels, out, kept []float32, kv int, h Heads) {
 	group, size := h.Query/h.KV, h.Dim+2
 	for r := range (b.hi - b.lo) * group {
 		at := ((b.lo+r/group)*h.Query + kv*group + r%group) * h.Dim
@@ -141,7 +134,7 @@ func (b bundle) join(out, kept []float32, kv int, h Heads) {
 				dst[i] = dst[i]*old + x*new
 			}
 		}
-		scaleRow512(&dst[0], &dst[0], h.Dim, 1/sum)
+		k.scale(dst, dst, 1/sum)
 	}
 }
 

@@ -1,5 +1,3 @@
-//go:build amd64 && !purego
-
 package kernel
 
 // backward is one call of AttentionBack in tiles.
@@ -11,13 +9,14 @@ package kernel
 // the order of the heads. Heads go in waves, so that the shares stay small.
 type backward struct {
 	g                                   *Gang
+	rows                                rowKernels
 	dq, dk, dv, dout, out, lse, q, k, v []float32
 	first                               []int32
 	h                                   Heads
 	n, block                            int // tokens; keys of a block
 	tiles                               []tile
 	blocks                              []keysOf
-	kt, vt                              []float32 // Scale·kᵀ and vᵀ: (KV, panels, Dim, 32)
+	kt, vt                              []float32 // kᵀ and vᵀ: (KV, panels, Dim, 32)
 	delta                               []float32 // (Query, n): Σ dout·out
 	shares                              []float32 // (heads of the wave, share): dq of the blocks
 	sums                                []float32 // (heads of the wave, 2, n, Dim): dk and dv of each head
@@ -35,13 +34,10 @@ type keysOf struct {
 // shareBudget is how many numbers the shares and sums of a wave may take, 16 MB.
 const shareBudget = 4 << 20
 
-// attentionBackFast is AttentionBack in tiles; it reports whether g's level has it.
-func (g *Gang) attentionBackFast(dq, dk, dv, dout, out, lse, q, k, v []float32, first []int32, h Heads) bool {
-	if g.level != AVX512 || !h.canTile() {
-		return false
-	}
+// attentionBackTiles is AttentionBack in tiles.
+func (g *Gang) attentionBackTiles(dq, dk, dv, dout, out, lse, q, k, v []float32, first []int32, h Heads) {
 	n, d := len(first), h.Dim
-	b := &backward{g: g, dq: dq, dk: dk, dv: dv, dout: dout, out: out, lse: lse, q: q, k: k, v: v, first: first, h: h, n: n}
+	b := &backward{g: g, rows: g.rows(), dq: dq, dk: dk, dv: dv, dout: dout, out: out, lse: lse, q: q, k: k, v: v, first: first, h: h, n: n}
 	b.tiles = cutTiles(first, queryTile)
 	b.cutBlocks()
 	group := h.Query / h.KV
@@ -56,8 +52,8 @@ func (g *Gang) attentionBackFast(dq, dk, dv, dout, out, lse, q, k, v []float32, 
 	b.delta, buf = buf[:h.Query*n], buf[h.Query*n:]
 	b.shares, b.sums = buf[:wave*b.share], buf[wave*b.share:]
 
-	g.transposeHeads(b.kt, k, n, h, h.Scale)
-	g.transposeHeads(b.vt, v, n, h, 1)
+	g.transposeHeads(b.kt, k, n, h)
+	g.transposeHeads(b.vt, v, n, h)
 	b.deltas()
 	for head := 0; head < h.Query; head += wave {
 		heads := min(wave, h.Query-head)
@@ -68,7 +64,6 @@ func (g *Gang) attentionBackFast(dq, dk, dv, dout, out, lse, q, k, v []float32, 
 		b.joinQueries(head, heads)
 		b.joinKeys(head, heads)
 	}
-	return true
 }
 
 // cutBlocks cuts the keys into blocks: 128 keys, more for long rows so that
@@ -97,7 +92,7 @@ func (b *backward) deltas() {
 		for t := lo; t < hi; t++ {
 			for head := range b.h.Query {
 				at := (t*b.h.Query + head) * d
-				b.delta[head*b.n+t] = dot512(&b.dout[at], &b.out[at], d)
+				b.delta[head*b.n+t] = b.rows.dot(b.dout[at:at+d], b.out[at:])
 			}
 		}
 	})
@@ -128,8 +123,8 @@ func (b *backward) chunk(keys keysOf, head, slot int) {
 		for j := lo; j < hi; j += groupRows { // keys; those behind t.lo have no queries before them
 			skip, n := max(0, j-t.lo), min(groupRows, hi-j)
 			x, y := skip*b.block+j-keys.lo, at+skip*ld
-			productFlipped(n, d, t.hi-t.lo-skip, s[x:], b.block, b.dout[y:], ld, dv[(j-keys.lo)*d:], d)
-			productFlipped(n, d, t.hi-t.lo-skip, ds[x:], b.block, b.q[y:], ld, dk[(j-keys.lo)*d:], d)
+			b.g.product(n, d, t.hi-t.lo-skip, s[x:], 1, b.block, b.dout[y:], ld, dv[(j-keys.lo)*d:], d, true)
+			b.g.product(n, d, t.hi-t.lo-skip, ds[x:], 1, b.block, b.q[y:], ld, dk[(j-keys.lo)*d:], d, true)
 		}
 	}
 }
@@ -150,11 +145,11 @@ func (b *backward) scores(s, ds []float32, t tile, zero, lo, hi, head int) {
 		most := (min(hi, r+rows) - zero + 15) &^ 15 // columns that this group needs
 		for j := start; j < most; j += panel {
 			cols := min(panel, most-j)
-			product(rows, cols, d, b.q[at:], ld, b.kt[keys+(zero+j)*d:], panel, s[row+j:], b.block, false)
-			product(rows, cols, d, b.dout[at:], ld, b.vt[keys+(zero+j)*d:], panel, ds[row+j:], b.block, false)
+			b.g.product(rows, cols, d, b.q[at:], ld, 1, b.kt[keys+(zero+j)*d:], panel, s[row+j:], b.block, false)
+			b.g.product(rows, cols, d, b.dout[at:], ld, 1, b.vt[keys+(zero+j)*d:], panel, ds[row+j:], b.block, false)
 		}
 		i := head*b.n + r
-		softmaxBackTile512(rows, end, &s[row], &ds[row], b.block, &from[0], &to[0], &b.lse[i], &b.delta[i], b.h.Scale)
+		b.rows.softmaxBackTile(rows, end, s[row:], ds[row:], b.block, from[:], to[:], b.lse[i:], b.delta[i:], b.h.Scale)
 	}
 }
 
@@ -167,11 +162,11 @@ func (b *backward) queries(ds []float32, t tile, keys keysOf, lo, head, slot int
 	ds = ds[lo-keys.lo:]
 	own := max(0, min(t.hi, keys.hi)-t.lo)
 	if own > 0 {
-		product(own, d, n, ds, b.block, k, ld, b.dq[(t.lo*b.h.Query+head)*d:], b.h.Query*d, false)
+		b.g.product(own, d, n, ds, b.block, 1, k, ld, b.dq[(t.lo*b.h.Query+head)*d:], b.h.Query*d, false)
 	}
 	if rest := t.hi - t.lo - own; rest > 0 {
 		to := b.shares[slot*b.share+keys.share+(t.lo+own-keys.hi)*d:]
-		product(rest, d, n, ds[own*b.block:], b.block, k, ld, to, d, false)
+		b.g.product(rest, d, n, ds[own*b.block:], b.block, 1, k, ld, to, d, false)
 	}
 }
 
@@ -183,7 +178,7 @@ func (b *backward) joinQueries(head0, heads int) {
 			for _, keys := range b.blocks[int(b.first[t])/b.block : t/b.block] {
 				for slot := range heads {
 					share := slot*b.share + keys.share + (t-keys.hi)*d
-					add512(&b.dq[(t*b.h.Query+head0+slot)*d], &b.shares[share], d)
+					b.rows.add(b.dq[(t*b.h.Query+head0+slot)*d:], b.shares[share:share+d])
 				}
 			}
 		}
@@ -202,7 +197,7 @@ func (b *backward) joinKeys(head0, heads int) {
 					if (head0+slot)%group == 0 {
 						copy(dst, src)
 					} else {
-						add512(&dst[0], &src[0], d)
+						b.rows.add(dst, src)
 					}
 				}
 			}
