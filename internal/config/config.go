@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"afina/internal/data"
 	"afina/internal/engine"
 	"afina/internal/fault"
 	"afina/internal/finetune"
@@ -40,7 +41,7 @@ type HTTP struct {
 	APIKeys         []string      `yaml:"api_keys" validate:"max=100,dive,min=16,max=256"`
 	Hosts           []string      `yaml:"hosts" validate:"max=100,dive,required"` // names beside localhost, when bound to it
 	MaxBody         int64         `yaml:"max_body_bytes" validate:"min=1024,max=1073741824"`
-	Timeout         time.Duration `yaml:"timeout" validate:"min=1s,max=1h"`           // of routes that do not generate
+	Timeout         time.Duration `yaml:"timeout" validate:"min=1s,max=1h"`           // of routes that neither generate nor take an upload
 	GenerateTimeout time.Duration `yaml:"generate_timeout" validate:"min=1s,max=24h"` // of one answer
 	DrainTimeout    time.Duration `yaml:"drain_timeout" validate:"min=0s,max=1h"`
 }
@@ -80,7 +81,7 @@ type Dataset struct {
 
 // Default returns the configuration of an empty file.
 func Default() Config {
-	e := engine.Defaults()
+	e, l := engine.Defaults(), data.DefaultLimits()
 	return Config{
 		Listen: "127.0.0.1:8080",
 		Models: "models",
@@ -96,7 +97,8 @@ func Default() Config {
 		},
 		Jobs: Jobs{Workers: 1, Slice: 10 * time.Minute, MaxQueued: 100, Attempts: 3},
 		Dataset: Dataset{
-			MaxBytes: 64 << 20, MaxLineBytes: 1 << 20, MaxConversations: 1_000_000, MaxMessages: 64, MaxDepth: 32,
+			MaxBytes: l.Bytes, MaxLineBytes: l.LineBytes,
+			MaxConversations: l.Conversations, MaxMessages: l.Messages, MaxDepth: l.Depth,
 		},
 		Train: finetune.Defaults(),
 	}
