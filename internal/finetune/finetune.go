@@ -144,7 +144,7 @@ func (t *Tuner) Run(ctx context.Context, s Spec, dir, job string, observe func(t
 		return Result{}, fmt.Errorf("fine-tune %s: %w", m.Name, err)
 	}
 	defer g.Close()
-	o := s.options(m)
+	o := s.options()
 	done, err := train.Run(ctx, g, learn.Sequences, held.Sequences, o, dir, observe)
 	if err != nil {
 		return Result{}, err
@@ -190,11 +190,11 @@ func (t *Tuner) lay(ctx context.Context, s Spec, m *model.Model) (learn, held *d
 }
 
 // options are those of the loop.
-func (s Spec) options(m *model.Model) train.Options {
+func (s Spec) options() train.Options {
 	return train.Options{
 		Plan: data.Plan{
 			BatchSize: s.BatchSize, Accumulate: s.GradientAccumulation, Epochs: s.Epochs,
-			MaxTokens: maxTokens(m), Seed: uint64(s.Seed),
+			MaxTokens: maxTokens, Seed: uint64(s.Seed),
 		},
 		LearningRate: s.LearningRate, Schedule: s.Schedule, WarmupRatio: s.WarmupRatio,
 		WeightDecay: s.WeightDecay, ClipNorm: s.MaxGradNorm, EvalEvery: s.EvalEvery,

@@ -14,15 +14,11 @@ import (
 	"afina/internal/model"
 )
 
-// maxTokens bounds the tokens of a batch: longer ones are cut into several
-// whose gradients add up, which is the same sum in less memory. It must not
-// depend on the machine: the order of a sum is in the bits of its result.
-func maxTokens(m *model.Model) int {
-	if m.Dims.Hidden <= 1024 {
-		return 2048
-	}
-	return 1024
-}
+// maxTokens bounds the tokens of a batch: longer ones are cut into several whose
+// gradients add up, which is the same sum in less memory. More at once is not
+// faster. It must not depend on the machine: the order of a sum is in the bits
+// of its result.
+const maxTokens = 512
 
 // longest is the longest sequence of both parts.
 func longest(parts ...*data.Laid) int {
@@ -47,7 +43,7 @@ func (t *Tuner) policy(s Spec, m *model.Model, sequence int) (graph.Options, err
 	if err != nil {
 		return o, err
 	}
-	tokens := max(sequence, min(maxTokens(m), s.BatchSize*sequence))
+	tokens := max(sequence, maxTokens)
 	needs := func(policy graph.Memory) int64 {
 		o := o
 		o.Memory = policy

@@ -14,7 +14,7 @@ import (
 )
 
 // heldTokens is the length of the batches of the held-out loss.
-const heldTokens = 1024
+const heldTokens = 512
 
 // loop is a run on its way.
 type loop struct {
