@@ -133,7 +133,8 @@ func (g *Gang) packPanel(t *gemmTask, p int, dst []float32) {
 	}
 }
 
-// gemmGrid cuts t into chunks of about two million multiplications.
+// gemmGrid cuts t into chunks of about two million multiplications; for few
+// rows, which wait for b, of chunkBytes.
 func gemmGrid(t *gemmTask, panels int) grid {
 	const chunk = 2 << 20
 	rows := min(t.m, 96)
@@ -141,5 +142,8 @@ func gemmGrid(t *gemmTask, panels int) grid {
 		rows = min(t.m, max(12, chunk/(t.k*t.width)/12*12))
 	}
 	step := max(1, min(panels, chunk/(rows*t.k*t.width)))
+	if rows < 12 {
+		step = max(1, min(step, chunkBytes/(4*t.k*t.width)))
+	}
 	return newGrid(panels, step, t.m, rows)
 }
