@@ -158,6 +158,26 @@ func TestRender(t *testing.T) {
 	}
 }
 
+// TestBlanks holds blanks around tags, quotes and nested braces to Jinja2.
+func TestBlanks(t *testing.T) {
+	raw, err := os.ReadFile("testdata/blanks.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []struct{ Source, Text string }
+	if err := json.Unmarshal(raw, &rows); err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) < 500 {
+		t.Errorf("%d rows", len(rows))
+	}
+	for _, row := range rows {
+		if got, err := chat.RenderSource(row.Source, "value"); err != nil || got != row.Text {
+			t.Errorf("%q:\n got %q, %v\nwant %q", row.Source, got, err, row.Text)
+		}
+	}
+}
+
 // families are templates over vocabularies, the defaults among them.
 func families(t testing.TB) map[string]struct {
 	*chat.Template

@@ -53,40 +53,42 @@ func compile(source string) (p *program, err error) {
 // guard turns a panic of the engine into an error.
 func guard(err *error) {
 	if r := recover(); r != nil {
-		*err = fmt.Errorf("the template engine failed: %v", r)
+		*err = fault.New(fault.Unprocessable, "the template engine failed: %v", r).WithCode("template_failed")
 	}
 }
 
 // render runs the program over messages.
-func (p *program) render(messages []Message, open bool, bos, eos string) (out string, err error) {
-	defer guard(&err)
+func (p *program) render(messages []Message, open bool, bos, eos string) (string, error) {
 	list := make([]jinja.Value, len(messages))
+	use := newUsage()
 	for i, m := range messages {
 		v := jinja.NewDict()
 		v.AsDict().Set("role", jinja.NewString(string(m.Role)))
 		v.AsDict().Set("content", jinja.NewString(m.Content))
 		list[i] = v
-	}
-	use := &usage{ticks: maxTicks, deadline: time.Now().Add(maxTime)}
-	for _, m := range messages {
 		use.contents += len(m.Content)
 		use.largest = max(use.largest, len(m.Content))
 	}
-	out, err = p.template.RenderValues(map[string]jinja.Value{
+	return p.run(use, map[string]jinja.Value{
 		"messages":              jinja.NewList(list),
 		"add_generation_prompt": jinja.NewBool(open),
 		"bos_token":             jinja.NewString(bos),
 		"eos_token":             jinja.NewString(eos),
 		"tools":                 jinja.None(),
 		"documents":             jinja.None(),
-		"range":                 jinja.NewCallable("range", use.span),
-		"strftime_now":          jinja.NewCallable("strftime_now", today),
-		"raise_exception":       jinja.NewCallable("raise_exception", use.raise),
-		turnName:                jinja.NewCallable(turnName, use.turn),
-		valueName:               jinja.NewCallable(valueName, use.value),
-		enterName:               jinja.NewCallable(enterName, use.enter),
-		leaveName:               jinja.NewCallable(leaveName, use.leave),
 	})
+}
+
+// run runs the program with names and the meter's own.
+func (p *program) run(use *usage, names map[string]jinja.Value) (out string, err error) {
+	defer guard(&err)
+	for name, f := range map[string]func([]jinja.Value, map[string]jinja.Value) (jinja.Value, error){
+		"range": span, "strftime_now": today, "raise_exception": use.raise,
+		turnName: use.turn, valueName: use.value, enterName: use.enter, leaveName: use.leave,
+	} {
+		names[name] = jinja.NewCallable(name, f)
+	}
+	out, err = p.template.RenderValues(names)
 	switch {
 	case use.raised != "":
 		return "", fault.New(fault.Invalid, "the model's chat template refuses this conversation: %s", use.raised).WithCode("template_refused")
@@ -107,6 +109,8 @@ type usage struct {
 	written      int // bytes that the loops may have written, at most
 	raised       string
 }
+
+func newUsage() *usage { return &usage{ticks: maxTicks, deadline: time.Now().Add(maxTime)} }
 
 var errBudget = errors.New("it takes too long, calls itself too deeply or builds too large a value")
 
@@ -180,7 +184,7 @@ func measure(v jinja.Value, room, depth int) int {
 }
 
 // span is Jinja's range with an end to it.
-func (u *usage) span(args []jinja.Value, _ map[string]jinja.Value) (jinja.Value, error) {
+func span(args []jinja.Value, _ map[string]jinja.Value) (jinja.Value, error) {
 	n := [3]int64{0, 0, 1}
 	for i, v := range args {
 		if i >= len(n) || !v.IsInt() {
@@ -236,70 +240,97 @@ const (
 	leaveName = "_meter_leave"
 )
 
-// meter adds a statement behind every tag that begins a loop, a macro or a call
-// or sets a variable, and before every one that ends a macro or a call.
+// meter writes a source for the engine: every tag that begins a loop, a macro or
+// a call or sets a variable has a statement behind it, and every one that ends a
+// macro or a call has one before it.
 func meter(source string) (string, error) {
-	var m metering
-	rest := source
-	for {
-		i := strings.Index(rest, "{")
-		if i < 0 || i+1 == len(rest) {
-			return strings.Join(append(m.out, rest), ""), nil
-		}
-		m.out = append(m.out, rest[:i])
-		rest = rest[i:]
-		n := 1
-		if strings.IndexByte("{%#", rest[1]) >= 0 {
-			if n = tagLength(rest); n == 0 {
-				return "", fmt.Errorf("a tag is not closed: %.40q", rest)
-			}
-		}
-		tag := rest[:n]
-		switch {
-		case strings.HasPrefix(tag, "{%"):
-			m.statement(tag, len(source)-len(rest))
-		case strings.HasPrefix(tag, "{{"):
-			m.prints++
-			fallthrough
+	pieces, err := takeApart(source)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	bodies := loopBodies(pieces)
+	var blocks []string // variables whose value is the text up to endset
+	for i, p := range pieces {
+		switch p.kind {
+		case 't':
+			b.WriteString("{{ " + quote(p.text) + " }}")
+		case '{':
+			b.WriteString("{{ " + p.text + " }}")
 		default:
-			m.out = append(m.out, tag)
+			statement(&b, strings.TrimSpace(p.text), bodies[i], &blocks)
 		}
-		rest = rest[n:]
 	}
+	return b.String(), nil
 }
 
-// metering is a template on its way through meter.
-type metering struct {
-	out    []string
-	prints int        // values printed so far
-	blocks []string   // variables whose value is the text up to endset
-	loops  []openLoop // loops not yet closed
+// word is the first word of a statement.
+func word(statement string) string {
+	if i := strings.IndexAny(statement, " \t\n("); i >= 0 {
+		return statement[:i]
+	}
+	return statement
 }
 
-// openLoop is a loop whose length is not known yet: its tag will be out[slot],
-// of the parts before and after the meter's arguments.
-type openLoop struct {
-	slot, start, prints int
-	before, after       string
-}
+// loopBody is what a loop may write in one turn: bytes of its own, and values.
+type loopBody struct{ bytes, values int }
 
-// tagLength returns the length of the tag that s begins with, 0 when it has no
-// end. Quoted text inside a tag may hold anything; comments have no quotes.
-func tagLength(s string) int {
-	closer := map[byte]string{'{': "}}", '%': "%}", '#': "#}"}[s[1]]
-	for i := 2; i < len(s); i++ {
-		switch c := s[i]; {
-		case (c == '\'' || c == '"') && s[1] != '#':
-			for i++; i < len(s) && s[i] != c; i++ {
-				if s[i] == '\\' {
-					i++
-				}
+// loopBodies measures the loops by the index of the piece that begins each.
+func loopBodies(pieces []piece) map[int]loopBody {
+	bodies := map[int]loopBody{}
+	var open []int
+	bytes, values := 0, 0
+	for i, p := range pieces {
+		bytes += len(p.text)
+		if p.kind == '{' {
+			values++
+		}
+		if p.kind != '%' {
+			continue
+		}
+		switch n := len(open) - 1; word(strings.TrimSpace(p.text)) {
+		case "for":
+			open = append(open, i)
+			bodies[i] = loopBody{bytes, values}
+		case "endfor":
+			if n >= 0 {
+				begun := bodies[open[n]]
+				bodies[open[n]] = loopBody{bytes - begun.bytes, values - begun.values}
+				open = open[:n]
 			}
-		case strings.HasPrefix(s[i:], closer):
-			return i + len(closer)
 		}
 	}
-	return 0
+	return bodies
+}
+
+// statement writes one statement with its meter.
+func statement(b *strings.Builder, s string, body loopBody, blocks *[]string) {
+	tag := "{% " + s + " %}"
+	call := func(name, args string) string { return "{% set " + meterName + " = " + name + "(" + args + ") %}" }
+	switch word(s) {
+	case "for":
+		tag += call(turnName, fmt.Sprintf("%d, %d", body.bytes, body.values))
+	case "set":
+		if m := setTag.FindStringSubmatch(s); m != nil && m[2] == "=" {
+			tag += call(valueName, m[1])
+		} else if m != nil {
+			*blocks = append(*blocks, m[1])
+		}
+	case "endset":
+		if n := len(*blocks) - 1; n >= 0 {
+			tag += call(valueName, (*blocks)[n])
+			*blocks = (*blocks)[:n]
+		}
+	case "macro":
+		if m := macroTag.FindStringSubmatch(s); m != nil {
+			tag += call(enterName, params(m[1]))
+		}
+	case "call":
+		tag += call(enterName, "")
+	case "endmacro", "endcall":
+		tag = call(leaveName, "") + tag
+	}
+	b.WriteString(tag)
 }
 
 var (
@@ -307,65 +338,6 @@ var (
 	macroTag = regexp.MustCompile(`(?s)^macro\s+[A-Za-z_][A-Za-z0-9_]*\s*\((.*)\)$`)
 	param    = regexp.MustCompile(`^\s*([A-Za-z_][A-Za-z0-9_]*)\s*(=|$)`)
 )
-
-// statement puts out the tag at a byte of the source, with its meter. The added
-// one takes over the blank-trimming sign on the side where it stands.
-func (m *metering) statement(tag string, at int) {
-	inner, left, right := strings.TrimSuffix(strings.TrimPrefix(tag, "{%"), "%}"), "", ""
-	if strings.HasPrefix(inner, "-") {
-		inner, left = inner[1:], "-"
-	}
-	if strings.HasSuffix(inner, "-") {
-		inner, right = inner[:len(inner)-1], "-"
-	}
-	inner = strings.TrimSpace(inner)
-	after := func(name, args string) string {
-		return "{%" + left + " " + inner + " %}{% set _meter = " + name + "(" + args + ") " + right + "%}"
-	}
-	word := inner
-	if i := strings.IndexAny(inner, " \t\r\n("); i >= 0 {
-		word = inner[:i]
-	}
-	switch word {
-	case "for":
-		before, behind, _ := strings.Cut(after(turnName, "\x00"), "\x00")
-		m.loops = append(m.loops, openLoop{len(m.out), at, m.prints, before, behind})
-	case "endfor":
-		m.close(at)
-	case "set":
-		if found := setTag.FindStringSubmatch(inner); found != nil && found[2] == "=" {
-			tag = after(valueName, found[1])
-		} else if found != nil {
-			m.blocks = append(m.blocks, found[1])
-		}
-	case "endset":
-		if n := len(m.blocks) - 1; n >= 0 {
-			tag = after(valueName, m.blocks[n])
-			m.blocks = m.blocks[:n]
-		}
-	case "macro":
-		if found := macroTag.FindStringSubmatch(inner); found != nil {
-			tag = after(enterName, params(found[1]))
-		}
-	case "call":
-		tag = after(enterName, "")
-	case "endmacro", "endcall":
-		tag = "{%" + left + " set _meter = " + leaveName + "() %}{% " + inner + " " + right + "%}"
-	}
-	m.out = append(m.out, tag)
-}
-
-// close fills in the tag of the innermost loop, which ends at a byte of the
-// source. A loop that is never closed keeps its own tag; the parser refuses it.
-func (m *metering) close(at int) {
-	n := len(m.loops) - 1
-	if n < 0 {
-		return
-	}
-	l := m.loops[n]
-	m.loops = m.loops[:n]
-	m.out[l.slot] = fmt.Sprintf("%s%d, %d%s", l.before, at-l.start, m.prints-l.prints, l.after)
-}
 
 // params returns the names of a macro's parameters.
 func params(list string) string {
