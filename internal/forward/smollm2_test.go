@@ -114,7 +114,7 @@ func TestSmolLM2Exact(t *testing.T) {
 // TestSmolLM2Fast bounds what int8 activations cost. The divergence is over the
 // 64 likeliest tokens and one bucket for all others: a lower bound of the whole.
 //
-// Eight bits per activation, scaled per 32, lose about 7 % of the top-1 tokens of
+// Eight bits per activation, scaled per 32, lose 5 to 7 % of the top-1 tokens of
 // this text, all of them near ties; llama.cpp v0.5.0, which rounds alike, loses
 // 6 % of them. With the activations rounded to 10 bits, or to bfloat16, it would
 // be 1 %.
@@ -135,7 +135,7 @@ func TestSmolLM2Fast(t *testing.T) {
 	n := float64(o.positions(gang))
 	t.Logf("%v positions: top-1 agreement %.2f %%, mean KL %.5f", n, 100*float64(agreed)/n, divergence/n)
 	if gang.Level() != kernel.Generic && float64(agreed)/n < 0.92 {
-		t.Errorf("top-1 agreement is %.2f %%, it has been 92.7 %%", 100*float64(agreed)/n)
+		t.Errorf("top-1 agreement is %.2f %%, it has been 92.7 %% and more", 100*float64(agreed)/n)
 	}
 	if divergence/n > 0.01 {
 		t.Errorf("mean KL is %.4f, at most 0.01 is allowed", divergence/n)
