@@ -46,3 +46,10 @@ func (w *Matrix) Dense() []float32 {
 	}
 	return x
 }
+
+// Slabs is how many pieces of memory hold the gang's matrices.
+func (g *Gang) Slabs() int {
+	g.weights.lock.Lock()
+	defer g.weights.lock.Unlock()
+	return g.weights.slabs
+}

@@ -16,6 +16,7 @@ type Gang struct {
 	level   Level
 	kit     *products
 	buffers *shelf
+	weights *arena
 }
 
 // NewGang returns a gang; level "" means Detect(). It fails when this CPU does
@@ -32,6 +33,7 @@ func NewGang(pool *parallel.Pool, level Level) (*Gang, error) {
 		level:   level,
 		kit:     productsOf(level),
 		buffers: new(shelf),
+		weights: new(arena),
 	}
 	if level != Generic {
 		if err := newTrial(g.kit).all(2, 2); err != nil {

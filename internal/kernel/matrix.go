@@ -98,7 +98,7 @@ func (g *Gang) Pack(m quant.Matrix) (*Matrix, error) {
 	}
 	w := &Matrix{Rows: m.Rows, Cols: m.Cols, Type: m.Type, form: f, source: m}
 	w.blocks = (m.Cols + block - 1) / block
-	if err := w.allocate(); err != nil {
+	if err := w.allocate(g.weights); err != nil {
 		return nil, fmt.Errorf("pack a (%d, %d) matrix of %v: %w", m.Rows, m.Cols, m.Type, err)
 	}
 	var bad atomic.Bool
@@ -114,7 +114,7 @@ func (g *Gang) Pack(m quant.Matrix) (*Matrix, error) {
 }
 
 // allocate cuts the arrays of w out of one piece of memory.
-func (w *Matrix) allocate() error {
+func (w *Matrix) allocate(a *arena) error {
 	width, perBlock, scales := narrow, blockBytes(w.form.bits()), 1
 	switch {
 	case w.form == pairForm:
@@ -124,7 +124,7 @@ func (w *Matrix) allocate() error {
 	}
 	w.panels = (w.Rows + width - 1) / width
 	n := w.panels * w.blocks
-	b, release, err := offHeap(n * (perBlock + scales*2*narrow))
+	b, release, err := a.take(n * (perBlock + scales*2*narrow))
 	if err != nil {
 		return err
 	}
