@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 )
 
@@ -60,8 +61,8 @@ func (g *Gang) AddRows(x []float32, n, cols int, bias []float32) {
 }
 
 // Dropout writes dst = x masked and scaled by 1/(1-p). The mask depends only on
-// (seed, index): the same call gives the same mask, so it is never stored.
-// Linear, so its own backward: Dropout of the gradient with the same seed.
+// (seed, index): the same call gives the same mask, so it is never stored; p
+// counts in steps of 2⁻¹⁶. Linear, so its own backward: Dropout of the gradient with the same seed.
 // dst may be x. A number that is dropped is multiplied by zero, so that NaN and
 // Inf still show.
 func (g *Gang) Dropout(dst, x []float32, p float32, seed uint64) {
@@ -70,7 +71,7 @@ func (g *Gang) Dropout(dst, x []float32, p float32, seed uint64) {
 		panic(fmt.Sprintf("kernel: dropout probability %v is not in [0, 1)", p))
 	}
 	drop := g.rows().dropout
-	scale, threshold := 1/(1-p), uint32(float64(p)*(1<<32))
+	scale, threshold := 1/(1-p), uint32(math.Round(float64(p)*(1<<16)))<<16
 	g.span(len(x), grain, func(lo, hi int) {
 		for lo < hi { // the key changes every 2³² numbers
 			end := min(hi, (lo>>32+1)<<32)
@@ -91,24 +92,26 @@ func dropoutKeys(seed, high uint64) (k0, k1 uint32) {
 	return uint32(z), uint32(z >> 32)
 }
 
-// dropoutHash maps an index to 32 uniform bits: two rounds of a 32-bit mixer
-// with the constants Wellons found (lowbias32), with a key before each round.
-func dropoutHash(i, k0, k1 uint32) uint32 {
-	return mix32(mix32(i+k0) ^ k1)
-}
-
+// mix32 is a 32-bit mixer with the constants that Wellons found (lowbias32).
 func mix32(x uint32) uint32 {
 	x = (x ^ x>>16) * 0x7feb352d
 	x = (x ^ x>>15) * 0x846ca68b
 	return x ^ x>>16
 }
 
-// dropoutGeneric masks numbers whose hash is below threshold; index is that of
-// x[0].
+// dropoutGeneric masks numbers whose 16 bits are below those on top of
+// threshold. index is that of x[0], a multiple of 32. A word of random bits
+// serves two numbers, 16 apart: word w of a block of 32 is two rounds of the
+// mixer over its number, with a key before each round.
 func dropoutGeneric(dst, x []float32, index, k0, k1, threshold uint32, scale float32) {
 	for i, v := range x {
+		e := index + uint32(i)
+		bits := mix32(mix32(e/32*16+e%16+k0) ^ k1)
+		if e%32 < 16 {
+			bits <<= 16
+		}
 		f := scale
-		if dropoutHash(index+uint32(i), k0, k1) < threshold {
+		if bits < threshold {
 			f = 0
 		}
 		dst[i] = v * f

@@ -39,7 +39,7 @@ done0:
 	RET
 
 // func dropout512(dst *float32, x *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512BW, AVX512F, BMI2, SSE
 TEXT ·dropout512(SB), NOSPLIT, $0-44
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -52,6 +52,7 @@ TEXT ·dropout512(SB), NOSPLIT, $0-44
 	VPBROADCASTD BX, Z2
 	MOVSS        scale+40(FP), X3
 	VBROADCASTSS X3, Z3
+	VPSRLD       $0x01, Z0, Z0
 	MOVL         k0+28(FP), BX
 	VPBROADCASTD BX, Z4
 	VPADDD       Z4, Z0, Z0
@@ -60,70 +61,83 @@ TEXT ·dropout512(SB), NOSPLIT, $0-44
 	VPBROADCASTD w32_7feb352d<>+0(SB), Z5
 	VPBROADCASTD w32_846ca68b<>+0(SB), Z6
 
-loop1:
-	CMPQ      DX, $0x10
-	JB        tail1
-	VMOVUPS   (CX), Z8
-	VMOVDQA32 Z0, Z9
+loop:
+	CMPQ      DX, $0x20
+	JB        tail
+	VMOVDQA32 Z0, Z7
 	VPADDD    Z4, Z0, Z0
-	VPSRLD    $0x10, Z9, Z7
-	VPXORD    Z7, Z9, Z9
-	VPMULLD   Z5, Z9, Z9
-	VPSRLD    $0x0f, Z9, Z7
-	VPXORD    Z7, Z9, Z9
-	VPMULLD   Z6, Z9, Z9
-	VPSRLD    $0x10, Z9, Z7
-	VPXORD    Z7, Z9, Z9
-	VPXORD    Z1, Z9, Z9
-	VPSRLD    $0x10, Z9, Z7
-	VPXORD    Z7, Z9, Z9
-	VPMULLD   Z5, Z9, Z9
-	VPSRLD    $0x0f, Z9, Z7
-	VPXORD    Z7, Z9, Z9
-	VPMULLD   Z6, Z9, Z9
-	VPSRLD    $0x10, Z9, Z7
-	VPXORD    Z7, Z9, Z9
-	VPCMPUD   $0x05, Z2, Z9, K1
+	VPSRLD    $0x10, Z7, Z8
+	VPXORD    Z8, Z7, Z7
+	VPMULLD   Z5, Z7, Z7
+	VPSRLD    $0x0f, Z7, Z8
+	VPXORD    Z8, Z7, Z7
+	VPMULLD   Z6, Z7, Z7
+	VPSRLD    $0x10, Z7, Z8
+	VPXORD    Z8, Z7, Z7
+	VPXORD    Z1, Z7, Z7
+	VPSRLD    $0x10, Z7, Z8
+	VPXORD    Z8, Z7, Z7
+	VPMULLD   Z5, Z7, Z7
+	VPSRLD    $0x0f, Z7, Z8
+	VPXORD    Z8, Z7, Z7
+	VPMULLD   Z6, Z7, Z7
+	VPSRLD    $0x10, Z7, Z8
+	VPXORD    Z8, Z7, Z7
+	VPSLLD    $0x10, Z7, Z8
+	VMOVUPS   (CX), Z9
+	VPCMPUD   $0x05, Z2, Z8, K1
+	VMOVAPS.Z Z3, K1, Z8
+	VMULPS    Z8, Z9, Z9
+	VMOVUPS   Z9, (AX)
+	VMOVUPS   64(CX), Z8
+	VPCMPUD   $0x05, Z2, Z7, K1
 	VMOVAPS.Z Z3, K1, Z7
 	VMULPS    Z7, Z8, Z8
-	VMOVUPS   Z8, (AX)
-	ADDQ      $0x40, AX
-	ADDQ      $0x40, CX
-	SUBQ      $0x10, DX
-	JMP       loop1
+	VMOVUPS   Z8, 64(AX)
+	SUBQ      $-128, AX
+	SUBQ      $-128, CX
+	SUBQ      $0x20, DX
+	JMP       loop
 
-tail1:
+tail:
 	TESTQ     DX, DX
-	JZ        done1
+	JZ        done
+	VMOVDQA32 Z0, Z7
+	VPADDD    Z4, Z0, Z0
+	VPSRLD    $0x10, Z7, Z8
+	VPXORD    Z8, Z7, Z7
+	VPMULLD   Z5, Z7, Z7
+	VPSRLD    $0x0f, Z7, Z8
+	VPXORD    Z8, Z7, Z7
+	VPMULLD   Z6, Z7, Z7
+	VPSRLD    $0x10, Z7, Z8
+	VPXORD    Z8, Z7, Z7
+	VPXORD    Z1, Z7, Z7
+	VPSRLD    $0x10, Z7, Z8
+	VPXORD    Z8, Z7, Z7
+	VPMULLD   Z5, Z7, Z7
+	VPSRLD    $0x0f, Z7, Z8
+	VPXORD    Z8, Z7, Z7
+	VPMULLD   Z6, Z7, Z7
+	VPSRLD    $0x10, Z7, Z8
+	VPXORD    Z8, Z7, Z7
+	VPSLLD    $0x10, Z7, Z8
 	MOVL      $0xffffffff, BX
 	BZHIL     DX, BX, BX
-	KMOVW     BX, K1
-	VMOVUPS.Z (CX), K1, Z8
-	VMOVDQA32 Z0, Z9
-	VPADDD    Z4, Z0, Z0
-	VPSRLD    $0x10, Z9, Z7
-	VPXORD    Z7, Z9, Z9
-	VPMULLD   Z5, Z9, Z9
-	VPSRLD    $0x0f, Z9, Z7
-	VPXORD    Z7, Z9, Z9
-	VPMULLD   Z6, Z9, Z9
-	VPSRLD    $0x10, Z9, Z7
-	VPXORD    Z7, Z9, Z9
-	VPXORD    Z1, Z9, Z9
-	VPSRLD    $0x10, Z9, Z7
-	VPXORD    Z7, Z9, Z9
-	VPMULLD   Z5, Z9, Z9
-	VPSRLD    $0x0f, Z9, Z7
-	VPXORD    Z7, Z9, Z9
-	VPMULLD   Z6, Z9, Z9
-	VPSRLD    $0x10, Z9, Z7
-	VPXORD    Z7, Z9, Z9
-	VPCMPUD   $0x05, Z2, Z9, K2
-	VMOVAPS.Z Z3, K2, Z0
-	VMULPS    Z0, Z8, Z8
-	VMOVUPS   Z8, K1, (AX)
+	KMOVD     BX, K1
+	KSHIFTRD  $0x10, K1, K2
+	VMOVUPS.Z (CX), K1, Z0
+	VPCMPUD   $0x05, Z2, Z8, K3
+	VMOVAPS.Z Z3, K3, Z1
+	VMULPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (AX)
+	VMOVUPS.Z 64(CX), K2, Z0
+	VPCMPUD   $0x05, Z2, Z7, K1
+	VMOVAPS.Z Z3, K1, Z1
+	VMULPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K2, 64(AX)
 
-done1:
+done:
 	VZEROUPPER
 	RET
 
@@ -162,9 +176,9 @@ TEXT ·sumSquares512(SB), NOSPLIT, $0-24
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 
-loop2:
+loop1:
 	CMPQ          CX, $0x10
-	JB            tail2
+	JB            tail1
 	VMOVUPS       (AX), Z2
 	VCVTPS2PD     Y2, Z3
 	VEXTRACTF64X4 $0x01, Z2, Y2
@@ -173,11 +187,11 @@ loop2:
 	VFMADD231PD   Z2, Z2, Z1
 	ADDQ          $0x40, AX
 	SUBQ          $0x10, CX
-	JMP           loop2
+	JMP           loop1
 
-tail2:
+tail1:
 	TESTQ         CX, CX
-	JZ            done2
+	JZ            done1
 	MOVL          $0xffffffff, DX
 	BZHIL         CX, DX, DX
 	KMOVW         DX, K1
@@ -188,7 +202,7 @@ tail2:
 	VFMADD231PD   Z3, Z3, Z0
 	VFMADD231PD   Z2, Z2, Z1
 
-done2:
+done1:
 	VADDPD        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPD        Y1, Y0, Y0
@@ -210,9 +224,9 @@ TEXT ·sumProduct512(SB), NOSPLIT, $0-40
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 
-loop3:
+loop2:
 	CMPQ          BX, $0x10
-	JB            tail3
+	JB            tail2
 	VMOVUPS       (AX), Z2
 	VMOVUPS       (CX), Z3
 	VMOVUPS       (DX), Z4
@@ -229,11 +243,11 @@ loop3:
 	ADDQ          $0x40, CX
 	ADDQ          $0x40, DX
 	SUBQ          $0x10, BX
-	JMP           loop3
+	JMP           loop2
 
-tail3:
+tail2:
 	TESTQ         BX, BX
-	JZ            done3
+	JZ            done2
 	MOVL          $0xffffffff, SI
 	BZHIL         BX, SI, SI
 	KMOVW         SI, K1
@@ -250,7 +264,7 @@ tail3:
 	VFMADD231PD   Z4, Z5, Z0
 	VFMADD231PD   Z2, Z3, Z1
 
-done3:
+done2:
 	VADDPD        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPD        Y1, Y0, Y0
@@ -270,9 +284,9 @@ TEXT ·sum512(SB), NOSPLIT, $0-24
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 
-loop4:
+loop3:
 	CMPQ          CX, $0x10
-	JB            tail4
+	JB            tail3
 	VMOVUPS       (AX), Z2
 	VCVTPS2PD     Y2, Z3
 	VEXTRACTF64X4 $0x01, Z2, Y2
@@ -281,11 +295,11 @@ loop4:
 	VADDPD        Z2, Z1, Z1
 	ADDQ          $0x40, AX
 	SUBQ          $0x10, CX
-	JMP           loop4
+	JMP           loop3
 
-tail4:
+tail3:
 	TESTQ         CX, CX
-	JZ            done4
+	JZ            done3
 	MOVL          $0xffffffff, DX
 	BZHIL         CX, DX, DX
 	KMOVW         DX, K1
@@ -296,7 +310,7 @@ tail4:
 	VADDPD        Z3, Z0, Z0
 	VADDPD        Z2, Z1, Z1
 
-done4:
+done3:
 	VADDPD        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPD        Y1, Y0, Y0
@@ -318,9 +332,9 @@ TEXT ·sumDeviations512(SB), NOSPLIT, $0-32
 	MOVSD        mean+16(FP), X2
 	VBROADCASTSD X2, Z2
 
-loop5:
+loop4:
 	CMPQ          CX, $0x10
-	JB            tail5
+	JB            tail4
 	VMOVUPS       (AX), Z3
 	VCVTPS2PD     Y3, Z4
 	VEXTRACTF64X4 $0x01, Z3, Y3
@@ -331,11 +345,11 @@ loop5:
 	VFMADD231PD   Z3, Z3, Z1
 	ADDQ          $0x40, AX
 	SUBQ          $0x10, CX
-	JMP           loop5
+	JMP           loop4
 
-tail5:
+tail4:
 	TESTQ         CX, CX
-	JZ            done5
+	JZ            done4
 	MOVL          $0xffffffff, DX
 	BZHIL         CX, DX, DX
 	KMOVW         DX, K1
@@ -349,7 +363,7 @@ tail5:
 	VFMADD231PD   Z4, Z4, Z0
 	VFMADD231PD   Z3, Z3, Z1
 
-done5:
+done4:
 	VADDPD        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPD        Y1, Y0, Y0
@@ -375,9 +389,9 @@ TEXT ·sumGradients512(SB), NOSPLIT, $0-56
 	MOVSD        mean+32(FP), X4
 	VBROADCASTSD X4, Z4
 
-loop6:
+loop5:
 	CMPQ          BX, $0x10
-	JB            tail6
+	JB            tail5
 	VMOVUPS       (AX), Z5
 	VCVTPS2PD     Y5, Z6
 	VEXTRACTF64X4 $0x01, Z5, Y5
@@ -402,11 +416,11 @@ loop6:
 	ADDQ          $0x40, CX
 	ADDQ          $0x40, DX
 	SUBQ          $0x10, BX
-	JMP           loop6
+	JMP           loop5
 
-tail6:
+tail5:
 	TESTQ         BX, BX
-	JZ            done6
+	JZ            done5
 	MOVL          $0xffffffff, SI
 	BZHIL         BX, SI, SI
 	KMOVW         SI, K1
@@ -431,7 +445,7 @@ tail6:
 	VFMADD231PD   Z6, Z10, Z2
 	VFMADD231PD   Z5, Z9, Z3
 
-done6:
+done5:
 	VADDPD        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPD        Y1, Y0, Y0
@@ -461,9 +475,9 @@ TEXT ·rmsApply512(SB), NOSPLIT, $0-36
 	MOVSS        r+32(FP), X0
 	VBROADCASTSS X0, Z0
 
-loop7:
+loop6:
 	CMPQ    BX, $0x10
-	JB      tail7
+	JB      tail6
 	VMOVUPS (CX), Z1
 	VMULPS  Z0, Z1, Z1
 	VMOVUPS (DX), Z2
@@ -473,11 +487,11 @@ loop7:
 	ADDQ    $0x40, CX
 	ADDQ    $0x40, DX
 	SUBQ    $0x10, BX
-	JMP     loop7
+	JMP     loop6
 
-tail7:
+tail6:
 	TESTQ     BX, BX
-	JZ        done7
+	JZ        done6
 	MOVL      $0xffffffff, SI
 	BZHIL     BX, SI, SI
 	KMOVW     SI, K1
@@ -487,7 +501,7 @@ tail7:
 	VMULPS    Z0, Z1, Z1
 	VMOVUPS   Z1, K1, (AX)
 
-done7:
+done6:
 	VZEROUPPER
 	RET
 
@@ -504,9 +518,9 @@ TEXT ·rmsBackApply512(SB), NOSPLIT, $0-48
 	MOVSS        b+44(FP), X1
 	VBROADCASTSS X1, Z1
 
-loop8:
+loop7:
 	CMPQ         SI, $0x10
-	JB           tail8
+	JB           tail7
 	VMOVUPS      (AX), Z2
 	VMOVUPS      (CX), Z3
 	VMULPS       Z0, Z3, Z3
@@ -521,11 +535,11 @@ loop8:
 	ADDQ         $0x40, DX
 	ADDQ         $0x40, BX
 	SUBQ         $0x10, SI
-	JMP          loop8
+	JMP          loop7
 
-tail8:
+tail7:
 	TESTQ        SI, SI
-	JZ           done8
+	JZ           done7
 	MOVL         $0xffffffff, DI
 	BZHIL        SI, DI, DI
 	KMOVW        DI, K1
@@ -539,7 +553,7 @@ tail8:
 	VADDPS       Z3, Z2, Z2
 	VMOVUPS      Z2, K1, (AX)
 
-done8:
+done7:
 	VZEROUPPER
 	RET
 
@@ -556,9 +570,9 @@ TEXT ·layerApply512(SB), NOSPLIT, $0-56
 	MOVSD        r+48(FP), X1
 	VBROADCASTSD X1, Z1
 
-loop9:
+loop8:
 	CMPQ          SI, $0x10
-	JB            tail9
+	JB            tail8
 	VMOVUPS       (CX), Z2
 	VCVTPS2PD     Y2, Z3
 	VEXTRACTF64X4 $0x01, Z2, Y2
@@ -579,11 +593,11 @@ loop9:
 	ADDQ          $0x40, DX
 	ADDQ          $0x40, BX
 	SUBQ          $0x10, SI
-	JMP           loop9
+	JMP           loop8
 
-tail9:
+tail8:
 	TESTQ         SI, SI
-	JZ            done9
+	JZ            done8
 	MOVL          $0xffffffff, DI
 	BZHIL         SI, DI, DI
 	KMOVW         DI, K1
@@ -603,7 +617,7 @@ tail9:
 	VFMADD213PS   Z0, Z1, Z5
 	VMOVUPS       Z5, K1, (AX)
 
-done9:
+done8:
 	VZEROUPPER
 	RET
 
@@ -624,9 +638,9 @@ TEXT ·layerBackApply512(SB), NOSPLIT, $0-72
 	MOVSD        dot+64(FP), X3
 	VBROADCASTSD X3, Z3
 
-loop10:
+loop9:
 	CMPQ          SI, $0x10
-	JB            tail10
+	JB            tail9
 	VMOVUPS       (CX), Z4
 	VCVTPS2PD     Y4, Z5
 	VEXTRACTF64X4 $0x01, Z4, Y4
@@ -660,11 +674,11 @@ loop10:
 	ADDQ          $0x40, DX
 	ADDQ          $0x40, BX
 	SUBQ          $0x10, SI
-	JMP           loop10
+	JMP           loop9
 
-tail10:
+tail9:
 	TESTQ         SI, SI
-	JZ            done10
+	JZ            done9
 	MOVL          $0xffffffff, DI
 	BZHIL         SI, DI, DI
 	KMOVW         DI, K1
@@ -697,7 +711,7 @@ tail10:
 	VADDPS        Z0, Z7, Z7
 	VMOVUPS       Z7, K1, (AX)
 
-done10:
+done9:
 	VZEROUPPER
 	RET
 
@@ -721,9 +735,9 @@ TEXT ·swiGLU512(SB), NOSPLIT, $0-32
 	VBROADCASTSS w32_3ab51218<>+0(SB), Z10
 	VPBROADCASTD w32_80000000<>+0(SB), Z11
 
-loop11:
+loop10:
 	CMPQ         BX, $0x10
-	JB           tail11
+	JB           tail10
 	VMOVUPS      (CX), Z12
 	VPXORD       Z11, Z12, Z13
 	VMAXPS       Z13, Z0, Z13
@@ -749,11 +763,11 @@ loop11:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, BX
-	JMP          loop11
+	JMP          loop10
 
-tail11:
+tail10:
 	TESTQ        BX, BX
-	JZ           done11
+	JZ           done10
 	MOVL         $0xffffffff, SI
 	BZHIL        BX, SI, SI
 	KMOVW        SI, K1
@@ -779,7 +793,7 @@ tail11:
 	VMULPS       Z0, Z12, Z12
 	VMOVUPS      Z12, K1, (AX)
 
-done11:
+done10:
 	VZEROUPPER
 	RET
 
@@ -841,9 +855,9 @@ TEXT ·swiGLUBack512(SB), NOSPLIT, $0-48
 	VBROADCASTSS w32_3ab51218<>+0(SB), Z10
 	VPBROADCASTD w32_80000000<>+0(SB), Z11
 
-loop12:
+loop11:
 	CMPQ         DI, $0x10
-	JB           tail12
+	JB           tail11
 	VMOVUPS      (DX), Z12
 	VMOVUPS      (BX), Z13
 	VPXORD       Z11, Z13, Z14
@@ -879,11 +893,11 @@ loop12:
 	ADDQ         $0x40, BX
 	ADDQ         $0x40, SI
 	SUBQ         $0x10, DI
-	JMP          loop12
+	JMP          loop11
 
-tail12:
+tail11:
 	TESTQ        DI, DI
-	JZ           done12
+	JZ           done11
 	MOVL         $0xffffffff, R8
 	BZHIL        DI, R8, R8
 	KMOVW        R8, K1
@@ -917,7 +931,7 @@ tail12:
 	VMOVUPS      Z0, K1, (CX)
 	VMOVUPS      Z1, K1, (AX)
 
-done12:
+done11:
 	VZEROUPPER
 	RET
 
@@ -942,9 +956,9 @@ TEXT ·gelu512(SB), NOSPLIT, $0-24
 	VBROADCASTSS w32_3fcc422a<>+0(SB), Z12
 	VBROADCASTSS w32_3d372713<>+0(SB), Z13
 
-loop13:
+loop12:
 	CMPQ         DX, $0x10
-	JB           tail13
+	JB           tail12
 	VMOVUPS      (CX), Z14
 	VMULPS       Z14, Z14, Z15
 	VFMADD213PS  Z5, Z13, Z15
@@ -971,11 +985,11 @@ loop13:
 	ADDQ         $0x40, AX
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, DX
-	JMP          loop13
+	JMP          loop12
 
-tail13:
+tail12:
 	TESTQ        DX, DX
-	JZ           done13
+	JZ           done12
 	MOVL         $0xffffffff, BX
 	BZHIL        DX, BX, BX
 	KMOVW        BX, K1
@@ -1003,7 +1017,7 @@ tail13:
 	VDIVPS       Z11, Z14, Z14
 	VMOVUPS      Z14, K1, (AX)
 
-done13:
+done12:
 	VZEROUPPER
 	RET
 
@@ -1036,9 +1050,9 @@ TEXT ·geluBack512(SB), NOSPLIT, $0-32
 	VBROADCASTSS w32_3d372713<>+0(SB), Z13
 	VBROADCASTSS w32_3e095d4f<>+0(SB), Z14
 
-loop14:
+loop13:
 	CMPQ         BX, $0x10
-	JB           tail14
+	JB           tail13
 	VMOVUPS      (DX), Z15
 	VMULPS       Z15, Z15, Z16
 	VFMADD213PS  Z5, Z13, Z16
@@ -1078,11 +1092,11 @@ loop14:
 	ADDQ         $0x40, CX
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, BX
-	JMP          loop14
+	JMP          loop13
 
-tail14:
+tail13:
 	TESTQ        BX, BX
-	JZ           done14
+	JZ           done13
 	MOVL         $0xffffffff, SI
 	BZHIL        BX, SI, SI
 	KMOVW        SI, K1
@@ -1122,7 +1136,7 @@ tail14:
 	VMULPS       Z1, Z0, Z0
 	VMOVUPS      Z0, K1, (AX)
 
-done14:
+done13:
 	VZEROUPPER
 	RET
 
@@ -1153,9 +1167,9 @@ TEXT ·sincos512(SB), NOSPLIT, $0-40
 	VBROADCASTSS w32_c2aae331<>+0(SB), Z13
 	VBROADCASTSS w32_426cfba9<>+0(SB), Z14
 
-loop15:
+loop14:
 	CMPQ         BX, $0x10
-	JB           tail15
+	JB           tail14
 	VMOVUPD      (DX), Z18
 	VMULPD       Z0, Z18, Z18
 	VMULPD       Z1, Z18, Z17
@@ -1209,11 +1223,11 @@ loop15:
 	ADDQ         $0x40, AX
 	ADDQ         $0x40, CX
 	SUBQ         $0x10, BX
-	JMP          loop15
+	JMP          loop14
 
-tail15:
+tail14:
 	TESTQ        BX, BX
-	JZ           done15
+	JZ           done14
 	MOVL         $0xffffffff, SI
 	BZHIL        BX, SI, SI
 	KMOVW        SI, K1
@@ -1267,7 +1281,7 @@ tail15:
 	VMOVUPS      Z2, K1, (AX)
 	VMOVUPS      Z1, K1, (CX)
 
-done15:
+done14:
 	VZEROUPPER
 	RET
 
@@ -1327,9 +1341,9 @@ head:
 	MOVQ AX, R9
 	MOVQ BX, R10
 
-loop16:
+loop15:
 	CMPQ         R10, $0x10
-	JB           tail16
+	JB           tail15
 	VMOVUPS      (R9), Z0
 	VMOVUPS      (R9)(SI*1), Z1
 	VMOVUPS      (DI), Z2
@@ -1344,11 +1358,11 @@ loop16:
 	ADDQ         $0x40, DI
 	ADDQ         $0x40, R8
 	SUBQ         $0x10, R10
-	JMP          loop16
+	JMP          loop15
 
-tail16:
+tail15:
 	TESTQ        R10, R10
-	JZ           done16
+	JZ           done15
 	MOVL         $0xffffffff, R11
 	BZHIL        R10, R11, R11
 	KMOVW        R11, K1
@@ -1363,7 +1377,7 @@ tail16:
 	VMOVUPS      Z4, K1, (R9)
 	VMOVUPS      Z0, K1, (R9)(SI*1)
 
-done16:
+done15:
 	ADDQ DX, AX
 	DECQ CX
 	JNZ  head
@@ -1385,9 +1399,9 @@ head:
 	MOVQ AX, R8
 	MOVQ BX, R9
 
-loop17:
+loop16:
 	CMPQ           R9, $0x10
-	JB             tail17
+	JB             tail16
 	VMOVUPS        (R8), Z0
 	VPERMILPS      $0xb1, Z0, Z1
 	VMOVUPS        (DI), Z2
@@ -1399,11 +1413,11 @@ loop17:
 	ADDQ           $0x40, SI
 	ADDQ           $0x40, DI
 	SUBQ           $0x10, R9
-	JMP            loop17
+	JMP            loop16
 
-tail17:
+tail16:
 	TESTQ          R9, R9
-	JZ             done17
+	JZ             done16
 	MOVL           $0xffffffff, R10
 	BZHIL          R9, R10, R10
 	KMOVW          R10, K1
@@ -1415,7 +1429,7 @@ tail17:
 	VFMADDSUB132PS Z2, Z1, Z0
 	VMOVUPS        Z0, K1, (R8)
 
-done17:
+done16:
 	ADDQ DX, AX
 	DECQ CX
 	JNZ  head
@@ -1429,24 +1443,24 @@ TEXT ·maximum512(SB), NOSPLIT, $0-20
 	MOVQ         n+8(FP), CX
 	VBROADCASTSS w32_ff800000<>+0(SB), Z0
 
-loop18:
+loop17:
 	CMPQ   CX, $0x10
-	JB     tail18
+	JB     tail17
 	VMAXPS (AX), Z0, Z0
 	ADDQ   $0x40, AX
 	SUBQ   $0x10, CX
-	JMP    loop18
+	JMP    loop17
 
-tail18:
+tail17:
 	TESTQ     CX, CX
-	JZ        done18
+	JZ        done17
 	MOVL      $0xffffffff, DX
 	BZHIL     CX, DX, DX
 	KMOVW     DX, K1
 	VMOVUPS.Z (AX), K1, Z1
 	VMAXPS    Z1, Z0, K1, Z0
 
-done18:
+done17:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VMAXPS        Y1, Y0, Y0
 	VEXTRACTF32X4 $0x01, Y0, X1
@@ -1483,9 +1497,9 @@ TEXT ·sumExp512(SB), NOSPLIT, $0-32
 	VPXORD       Z12, Z12, Z12
 	VPXORD       Z13, Z13, Z13
 
-loop19:
+loop18:
 	CMPQ          CX, $0x10
-	JB            tail19
+	JB            tail18
 	VMOVUPS       (AX), Z14
 	VSUBPS        Z11, Z14, Z14
 	VMAXPS        Z14, Z0, Z14
@@ -1509,11 +1523,11 @@ loop19:
 	VADDPD        Z14, Z13, Z13
 	ADDQ          $0x40, AX
 	SUBQ          $0x10, CX
-	JMP           loop19
+	JMP           loop18
 
-tail19:
+tail18:
 	TESTQ         CX, CX
-	JZ            done19
+	JZ            done18
 	MOVL          $0xffffffff, DX
 	BZHIL         CX, DX, DX
 	KMOVW         DX, K1
@@ -1540,7 +1554,7 @@ tail19:
 	VADDPD        Z0, Z12, Z12
 	VADDPD        Z1, Z13, Z13
 
-done19:
+done18:
 	VADDPD        Z13, Z12, Z12
 	VEXTRACTF64X4 $0x01, Z12, Y0
 	VADDPD        Y0, Y12, Y12
@@ -1573,9 +1587,9 @@ TEXT ·expScale512(SB), NOSPLIT, $0-24
 	MOVSS        scale+20(FP), X12
 	VBROADCASTSS X12, Z12
 
-loop20:
+loop19:
 	CMPQ         CX, $0x10
-	JB           tail20
+	JB           tail19
 	VMOVUPS      (AX), Z13
 	VSUBPS       Z11, Z13, Z13
 	VMAXPS       Z13, Z0, Z13
@@ -1596,11 +1610,11 @@ loop20:
 	VMOVUPS      Z13, (AX)
 	ADDQ         $0x40, AX
 	SUBQ         $0x10, CX
-	JMP          loop20
+	JMP          loop19
 
-tail20:
+tail19:
 	TESTQ        CX, CX
-	JZ           done20
+	JZ           done19
 	MOVL         $0xffffffff, DX
 	BZHIL        CX, DX, DX
 	KMOVW        DX, K1
@@ -1623,7 +1637,7 @@ tail20:
 	VMULPS       Z12, Z13, Z13
 	VMOVUPS      Z13, K1, (AX)
 
-done20:
+done19:
 	VZEROUPPER
 	RET
 
@@ -1850,20 +1864,20 @@ TEXT ·scaleRow512(SB), NOSPLIT, $0-28
 	MOVSS        scale+24(FP), X0
 	VBROADCASTSS X0, Z0
 
-loop21:
+loop20:
 	CMPQ    DX, $0x10
-	JB      tail21
+	JB      tail20
 	VMOVUPS (CX), Z1
 	VMULPS  Z0, Z1, Z1
 	VMOVUPS Z1, (AX)
 	ADDQ    $0x40, AX
 	ADDQ    $0x40, CX
 	SUBQ    $0x10, DX
-	JMP     loop21
+	JMP     loop20
 
-tail21:
+tail20:
 	TESTQ     DX, DX
-	JZ        done21
+	JZ        done20
 	MOVL      $0xffffffff, BX
 	BZHIL     DX, BX, BX
 	KMOVW     BX, K1
@@ -1871,7 +1885,7 @@ tail21:
 	VMULPS    Z0, Z1, Z1
 	VMOVUPS   Z1, K1, (AX)
 
-done21:
+done20:
 	VZEROUPPER
 	RET
 
@@ -1883,20 +1897,20 @@ TEXT ·dot512(SB), NOSPLIT, $0-28
 	MOVQ   n+16(FP), DX
 	VPXORD Z0, Z0, Z0
 
-loop22:
+loop21:
 	CMPQ        DX, $0x10
-	JB          tail22
+	JB          tail21
 	VMOVUPS     (AX), Z1
 	VMOVUPS     (CX), Z2
 	VFMADD231PS Z1, Z2, Z0
 	ADDQ        $0x40, AX
 	ADDQ        $0x40, CX
 	SUBQ        $0x10, DX
-	JMP         loop22
+	JMP         loop21
 
-tail22:
+tail21:
 	TESTQ       DX, DX
-	JZ          done22
+	JZ          done21
 	MOVL        $0xffffffff, BX
 	BZHIL       DX, BX, BX
 	KMOVW       BX, K1
@@ -1904,7 +1918,7 @@ tail22:
 	VMOVUPS.Z   (CX), K1, Z2
 	VFMADD231PS Z1, Z2, Z0
 
-done22:
+done21:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0
 	VEXTRACTF32X4 $0x01, Y0, X1

@@ -55,7 +55,7 @@ func addition() {
 	done()
 }
 
-// dropout hashes 16 indices at once; see dropoutHash.
+// dropout: 16 words of random bits serve 32 numbers; see dropoutGeneric.
 func dropout() {
 	p := text("dropout512", "func(dst, x *float32, n int, index, k0, k1, threshold uint32, scale float32)",
 		"implements dropoutGeneric.", "dst", "x", "n")
@@ -66,11 +66,12 @@ func dropout() {
 		return r
 	}
 	h0, k1, threshold, scale := word("index"), word("k1"), word("threshold"), scalar("scale")
+	VPSRLD(U8(1), h0, h0)
 	VPADDD(word("k0"), h0, h0)
 	VPADDD(lanesOf(), h0, h0)
 	step, m0, m1 := i32(16), i32(0x7feb352d), i32(0x846ca68b)
-	t := ZMM()
-	mix := func(h reg.VecVirtual) {
+	h, t := ZMM(), ZMM()
+	mix := func() {
 		for i, shift := range []uint8{16, 15, 16} {
 			VPSRLD(U8(shift), h, t)
 			VPXORD(t, h, h)
@@ -79,18 +80,45 @@ func dropout() {
 			}
 		}
 	}
-	vectors(p[2], p[:2], func(mask reg.Register) {
-		x, h, f, keep := load(at(p[1]), mask), ZMM(), ZMM(), K()
+	words := func() {
 		VMOVDQA32(h0, h)
 		VPADDD(step, h0, h0)
-		mix(h)
+		mix()
 		VPXORD(k1, h, h)
-		mix(h)
-		VPCMPUD(U8(5), threshold, h, keep) // h >= threshold
+		mix()
+	}
+	apply := func(half int, bits reg.VecVirtual, mask reg.Register) {
+		x, f, keep := load(Mem{Base: p[1], Disp: 64 * half}, mask), ZMM(), K()
+		VPCMPUD(U8(5), threshold, bits, keep) // bits >= threshold
 		VMOVAPS_Z(scale, keep, f)
 		VMULPS(f, x, x)
-		store(x, at(p[0]), mask)
-	})
+		store(x, Mem{Base: p[0], Disp: 64 * half}, mask)
+	}
+	low := ZMM()
+	Label("loop")
+	CMPQ(p[2], U8(32))
+	JB(LabelRef("tail"))
+	words()
+	VPSLLD(U8(16), h, low)
+	apply(0, low, nil)
+	apply(1, h, nil)
+	SUBQ(I8(-128), p[0])
+	SUBQ(I8(-128), p[1])
+	SUBQ(U8(32), p[2])
+	JMP(LabelRef("loop"))
+	Label("tail")
+	TESTQ(p[2], p[2])
+	JZ(LabelRef("done"))
+	words()
+	VPSLLD(U8(16), h, low)
+	ones, first, second := GP32(), K(), K()
+	MOVL(U32(math.MaxUint32), ones)
+	BZHIL(p[2].As32(), ones, ones)
+	KMOVD(ones, first)
+	KSHIFTRD(U8(16), first, second)
+	apply(0, low, first)
+	apply(1, h, second)
+	Label("done")
 	done()
 }
 
