@@ -39,6 +39,9 @@ func NewGang(pool *parallel.Pool, level Level) (*Gang, error) {
 		if err := newTrial(g.kit).all(2, 2); err != nil {
 			return nil, fmt.Errorf("kernel level %s on this machine: %w", level, err)
 		}
+		if err := checkRows(g.rows()); err != nil {
+			return nil, fmt.Errorf("kernel level %s on this machine: %w", level, err)
+		}
 	}
 	return g, nil
 }
