@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -302,7 +303,7 @@ func TestFiniteDifferences(t *testing.T) {
 					}
 					want += float64(direction[i]) * float64(grads[p.Name][i])
 				}
-				const h = 1e-3
+				const h = 2e-4 // at 1e-3 the curvature shows, at 5e-5 the rounding
 				start := append([]float32(nil), p.Value...)
 				move := func(step float32) float64 {
 					for i := range p.Value {
@@ -312,7 +313,7 @@ func TestFiniteDifferences(t *testing.T) {
 				}
 				got := (move(h) - move(-h)) / (2 * h)
 				copy(p.Value, start)
-				if math.Abs(got-want) > 0.01*math.Abs(want)+1e-2 {
+				if math.Abs(got-want) > 0.003*math.Abs(want)+1e-2 {
 					t.Errorf("%s: the loss rises by %v, its gradient says %v", p.Name, got, want)
 				}
 			}
@@ -564,4 +565,38 @@ func TestEstimate(t *testing.T) {
 	if !(at(512, graph.Store) > at(512, graph.Recompute) && at(1024, graph.Store) > at(512, graph.Store)) {
 		t.Errorf("estimates: %d, %d, %d", at(512, graph.Store), at(512, graph.Recompute), at(1024, graph.Store))
 	}
+}
+
+// TestSideBySide builds and runs graphs in several goroutines, as the workers of
+// the job queue do: gorgonia keeps some of its things for the whole process.
+func TestSideBySide(t *testing.T) {
+	f := tiny(t, architectures["llama"], 2)
+	want, _ := gradients(t, build(t, f, graph.Options{}), some(), 0)
+	errs := make(chan error, 3)
+	for range cap(errs) {
+		a := draw(t, f.model)
+		go func() { errs <- sideBySide(f, a, want) }()
+	}
+	for range cap(errs) {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func sideBySide(f fixture, a *lora.Adapter, want float64) error {
+	for range 5 {
+		g, err := graph.Build(f.model, a, f.gang, graph.Options{Memory: graph.Store})
+		if err != nil {
+			return err
+		}
+		got, err := g.Gradients(context.Background(), some(), 1, 0)
+		if err = errors.Join(err, g.Close()); err != nil {
+			return err
+		}
+		if got != want {
+			return fmt.Errorf("loss %v beside others, %v alone", got, want)
+		}
+	}
+	return nil
 }
