@@ -476,25 +476,3 @@ func TestUnfinished(t *testing.T) {
 		t.Errorf("%q", lines)
 	}
 }
-
-// FuzzCompletion: whatever is sent, the answer is one the contract has, and what
-// reaches the assistant is within its bounds.
-func FuzzCompletion(f *testing.F) {
-	for _, b := range []string{asks(""), asks(`"stop":["a"],"n":1`), asks(`"stream":true`), `{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"x"}]}]}`, `[`, `{"model":"\ud800"}`} {
-		f.Add([]byte(b))
-	}
-	h := newHouse()
-	h.Assistant = fakeAssistant(func(ctx context.Context, q assistant.Question) iter.Seq2[assistant.Delta, error] {
-		o := q.Sampling
-		if q.Model == "" || len(q.Conversation.Messages) == 0 || q.Limit < 1 || len(q.Stop) > 4 ||
-			!(o.Temperature >= 0 && o.Temperature <= 2) || !(o.TopP > 0 && o.TopP <= 1) || o.TopK < 0 ||
-			!(o.MinP >= 0 && o.MinP <= 1) || !(o.RepeatPenalty > 0 && o.RepeatPenalty <= 2) {
-			panic(fmt.Sprintf("out of bounds: %+v", q))
-		}
-		return says("x")(ctx, q)
-	})
-	handler := h.Handler()
-	f.Fuzz(func(t *testing.T, body []byte) {
-		fuzzed(t, handler, body)
-	})
-}

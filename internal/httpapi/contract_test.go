@@ -304,21 +304,3 @@ func TestRequestFields(t *testing.T) {
 		}
 	}
 }
-
-// fuzzed sends a body to the chat without a network and checks the answer.
-func fuzzed(t *testing.T, handler http.Handler, body []byte) {
-	r := httptest.NewRequest("POST", chatPath, bytes.NewReader(body))
-	r.Header.Set("Content-Type", "application/json")
-	r.Host = "localhost"
-	w := httptest.NewRecorder()
-	handler.ServeHTTP(w, r)
-	switch {
-	case w.Code == http.StatusOK && w.Header().Get("Content-Type") == "application/json":
-		matches(t, "ChatCompletion", w.Body.Bytes())
-	case w.Code == http.StatusOK:
-	case w.Code == http.StatusBadRequest || w.Code == http.StatusRequestEntityTooLarge:
-		matches(t, "Error", w.Body.Bytes())
-	default:
-		t.Fatalf("%q: %d %s", body, w.Code, w.Body)
-	}
-}
