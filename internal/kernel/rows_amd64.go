@@ -128,3 +128,83 @@ func scaleRow512(dst *float32, x *float32, n int, scale float32)
 //
 //go:noescape
 func dot512(x *float32, y *float32, n int) float32
+
+// addAVX2 implements addGeneric.
+//
+//go:noescape
+func addAVX2(dst *float32, x *float32, n int)
+
+// scaleAVX2 implements scaleGeneric.
+//
+//go:noescape
+func scaleAVX2(dst *float32, x *float32, n int, f float32)
+
+// rmsApplyAVX2 writes dst = x·r·w.
+//
+//go:noescape
+func rmsApplyAVX2(dst *float32, x *float32, w *float32, n int, r float32)
+
+// rmsBackApplyAVX2 adds a·dy·w − b·x to dx.
+//
+//go:noescape
+func rmsBackApplyAVX2(dx *float32, dy *float32, x *float32, w *float32, n int, a float32, b float32)
+
+// dotAVX2 returns Σ x·y.
+//
+//go:noescape
+func dotAVX2(x *float32, y *float32, n int) float32
+
+// sumSquaresAVX2 returns Σ x².
+//
+//go:noescape
+func sumSquaresAVX2(x *float32, n int) float64
+
+// sumProductAVX2 returns Σ x·y·w.
+//
+//go:noescape
+func sumProductAVX2(x *float32, y *float32, w *float32, n int) float64
+
+// swiGLUAVX2 implements swiGLUGeneric.
+//
+//go:noescape
+func swiGLUAVX2(dst *float32, gate *float32, up *float32, n int)
+
+// swiGLUBackAVX2 implements swiGLUBackGeneric.
+//
+//go:noescape
+func swiGLUBackAVX2(dgate *float32, dup *float32, dy *float32, gate *float32, up *float32, n int)
+
+// geluAVX2 implements geluGeneric.
+//
+//go:noescape
+func geluAVX2(dst *float32, x *float32, n int)
+
+// geluBackAVX2 implements geluBackGeneric.
+//
+//go:noescape
+func geluBackAVX2(dx *float32, dy *float32, x *float32, n int)
+
+// maximumAVX2 implements maximumGeneric, but may pass over NaN.
+//
+//go:noescape
+func maximumAVX2(x *float32, n int) float32
+
+// sumExpAVX2 implements sumExpGeneric.
+//
+//go:noescape
+func sumExpAVX2(x *float32, n int, top float32) float64
+
+// expScaleAVX2 implements expScaleGeneric.
+//
+//go:noescape
+func expScaleAVX2(x *float32, n int, top float32, scale float32)
+
+// softmaxTileAVX2 implements softmaxTileGeneric.
+//
+//go:noescape
+func softmaxTileAVX2(rows int, cols int, s *float32, lds int, from *int32, to *int32, top *float32, sum *float32, acc *float32, dim int, scale float32)
+
+// softmaxBackTileAVX2 implements softmaxBackTileGeneric.
+//
+//go:noescape
+func softmaxBackTileAVX2(rows int, cols int, s *float32, ds *float32, ld int, from *int32, to *int32, lse *float32, delta *float32, scale float32)

@@ -1930,3 +1930,913 @@ done21:
 	MOVSS         X0, ret+24(FP)
 	VZEROUPPER
 	RET
+
+// func addAVX2(dst *float32, x *float32, n int)
+// Requires: AVX
+TEXT ·addAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+
+loop22:
+	VMOVUPS (AX), Y0
+	VADDPS  (CX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x08, DX
+	JNZ     loop22
+	VZEROUPPER
+	RET
+
+// func scaleAVX2(dst *float32, x *float32, n int, f float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·scaleAVX2(SB), NOSPLIT, $0-28
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVSS        f+24(FP), X0
+	VBROADCASTSS X0, Y0
+
+loop23:
+	VMULPS  (CX), Y0, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x08, DX
+	JNZ     loop23
+	VZEROUPPER
+	RET
+
+// func rmsApplyAVX2(dst *float32, x *float32, w *float32, n int, r float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·rmsApplyAVX2(SB), NOSPLIT, $0-36
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         w+16(FP), DX
+	MOVQ         n+24(FP), BX
+	MOVSS        r+32(FP), X0
+	VBROADCASTSS X0, Y0
+
+loop24:
+	VMULPS  (CX), Y0, Y1
+	VMULPS  (DX), Y1, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, BX
+	JNZ     loop24
+	VZEROUPPER
+	RET
+
+// func rmsBackApplyAVX2(dx *float32, dy *float32, x *float32, w *float32, n int, a float32, b float32)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·rmsBackApplyAVX2(SB), NOSPLIT, $0-48
+	MOVQ         dx+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         w+24(FP), BX
+	MOVQ         n+32(FP), SI
+	MOVSS        a+40(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVSS        b+44(FP), X1
+	VBROADCASTSS X1, Y1
+
+loop25:
+	VMULPS       (CX), Y0, Y2
+	VMULPS       (BX), Y2, Y2
+	VFNMADD231PS (DX), Y1, Y2
+	VADDPS       (AX), Y2, Y2
+	VMOVUPS      Y2, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, BX
+	SUBQ         $0x08, SI
+	JNZ          loop25
+	VZEROUPPER
+	RET
+
+// func dotAVX2(x *float32, y *float32, n int) float32
+// Requires: AVX, FMA3, SSE
+TEXT ·dotAVX2(SB), NOSPLIT, $0-28
+	MOVQ   x+0(FP), AX
+	MOVQ   y+8(FP), CX
+	MOVQ   n+16(FP), DX
+	VXORPS Y0, Y0, Y0
+
+loop26:
+	VMOVUPS      (AX), Y1
+	VFMADD231PS  (CX), Y1, Y0
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, DX
+	JNZ          loop26
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPD    $0x01, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDPS       X1, X0, X0
+	MOVSS        X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func sumSquaresAVX2(x *float32, n int) float64
+// Requires: AVX, FMA3, SSE2
+TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-24
+	MOVQ   x+0(FP), AX
+	MOVQ   n+8(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+loop27:
+	VCVTPS2PD    (AX), Y2
+	VCVTPS2PD    16(AX), Y3
+	VFMADD231PD  Y2, Y2, Y0
+	VFMADD231PD  Y3, Y3, Y1
+	ADDQ         $0x20, AX
+	SUBQ         $0x08, CX
+	JNZ          loop27
+	VADDPD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X0
+	VPERMILPD    $0x01, X0, X1
+	VADDPD       X1, X0, X0
+	MOVSD        X0, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func sumProductAVX2(x *float32, y *float32, w *float32, n int) float64
+// Requires: AVX, FMA3, SSE2
+TEXT ·sumProductAVX2(SB), NOSPLIT, $0-40
+	MOVQ   x+0(FP), AX
+	MOVQ   y+8(FP), CX
+	MOVQ   w+16(FP), DX
+	MOVQ   n+24(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+loop28:
+	VCVTPS2PD    (AX), Y2
+	VCVTPS2PD    16(AX), Y3
+	VCVTPS2PD    (CX), Y4
+	VCVTPS2PD    16(CX), Y5
+	VCVTPS2PD    (DX), Y6
+	VCVTPS2PD    16(DX), Y7
+	VMULPD       Y6, Y4, Y4
+	VMULPD       Y7, Y5, Y5
+	VFMADD231PD  Y2, Y4, Y0
+	VFMADD231PD  Y3, Y5, Y1
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	SUBQ         $0x08, BX
+	JNZ          loop28
+	VADDPD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X0
+	VPERMILPD    $0x01, X0, X1
+	VADDPD       X1, X0, X0
+	MOVSD        X0, ret+32(FP)
+	VZEROUPPER
+	RET
+
+// func swiGLUAVX2(dst *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·swiGLUAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ gate+8(FP), CX
+	MOVQ up+16(FP), DX
+	MOVQ n+24(FP), BX
+
+loop29:
+	VMOVUPS      (CX), Y0
+	VXORPS       y32_80000000<>+0(SB), Y0, Y1
+	VMOVUPS      y32_c3160000<>+0(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VMOVUPS      y32_42c80000<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMULPS       y32_3fb8aa3b<>+0(SB), Y1, Y2
+	VROUNDPS     $0x08, Y2, Y2
+	VFNMADD231PS y32_3f318000<>+0(SB), Y2, Y1
+	VFNMADD231PS y32_b95e8083<>+0(SB), Y2, Y1
+	VMOVUPS      y32_3ab51218<>+0(SB), Y3
+	VFMADD213PS  y32_3c091cf2<>+0(SB), Y1, Y3
+	VFMADD213PS  y32_3d2aac79<>+0(SB), Y1, Y3
+	VFMADD213PS  y32_3e2aaa49<>+0(SB), Y1, Y3
+	VFMADD213PS  y32_3efffffe<>+0(SB), Y1, Y3
+	VFMADD213PS  y32_3f800000<>+0(SB), Y1, Y3
+	VFMADD213PS  y32_3f800000<>+0(SB), Y1, Y3
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y1
+	VPSUBD       Y1, Y2, Y2
+	VPADDD       y32_0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       y32_0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y3, Y1, Y1
+	VMULPS       Y2, Y1, Y1
+	VADDPS       y32_3f800000<>+0(SB), Y1, Y1
+	VDIVPS       Y1, Y0, Y0
+	VMULPS       (DX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	SUBQ         $0x08, BX
+	JNZ          loop29
+	VZEROUPPER
+	RET
+
+DATA y32_80000000<>+0(SB)/4, $0x80000000
+DATA y32_80000000<>+4(SB)/4, $0x80000000
+DATA y32_80000000<>+8(SB)/4, $0x80000000
+DATA y32_80000000<>+12(SB)/4, $0x80000000
+DATA y32_80000000<>+16(SB)/4, $0x80000000
+DATA y32_80000000<>+20(SB)/4, $0x80000000
+DATA y32_80000000<>+24(SB)/4, $0x80000000
+DATA y32_80000000<>+28(SB)/4, $0x80000000
+GLOBL y32_80000000<>(SB), RODATA|NOPTR, $32
+
+DATA y32_c3160000<>+0(SB)/4, $0xc3160000
+DATA y32_c3160000<>+4(SB)/4, $0xc3160000
+DATA y32_c3160000<>+8(SB)/4, $0xc3160000
+DATA y32_c3160000<>+12(SB)/4, $0xc3160000
+DATA y32_c3160000<>+16(SB)/4, $0xc3160000
+DATA y32_c3160000<>+20(SB)/4, $0xc3160000
+DATA y32_c3160000<>+24(SB)/4, $0xc3160000
+DATA y32_c3160000<>+28(SB)/4, $0xc3160000
+GLOBL y32_c3160000<>(SB), RODATA|NOPTR, $32
+
+DATA y32_42c80000<>+0(SB)/4, $0x42c80000
+DATA y32_42c80000<>+4(SB)/4, $0x42c80000
+DATA y32_42c80000<>+8(SB)/4, $0x42c80000
+DATA y32_42c80000<>+12(SB)/4, $0x42c80000
+DATA y32_42c80000<>+16(SB)/4, $0x42c80000
+DATA y32_42c80000<>+20(SB)/4, $0x42c80000
+DATA y32_42c80000<>+24(SB)/4, $0x42c80000
+DATA y32_42c80000<>+28(SB)/4, $0x42c80000
+GLOBL y32_42c80000<>(SB), RODATA|NOPTR, $32
+
+DATA y32_3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
+DATA y32_3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
+DATA y32_3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
+DATA y32_3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
+DATA y32_3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
+DATA y32_3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
+DATA y32_3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
+DATA y32_3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
+GLOBL y32_3fb8aa3b<>(SB), RODATA|NOPTR, $32
+
+DATA y32_3f318000<>+0(SB)/4, $0x3f318000
+DATA y32_3f318000<>+4(SB)/4, $0x3f318000
+DATA y32_3f318000<>+8(SB)/4, $0x3f318000
+DATA y32_3f318000<>+12(SB)/4, $0x3f318000
+DATA y32_3f318000<>+16(SB)/4, $0x3f318000
+DATA y32_3f318000<>+20(SB)/4, $0x3f318000
+DATA y32_3f318000<>+24(SB)/4, $0x3f318000
+DATA y32_3f318000<>+28(SB)/4, $0x3f318000
+GLOBL y32_3f318000<>(SB), RODATA|NOPTR, $32
+
+DATA y32_b95e8083<>+0(SB)/4, $0xb95e8083
+DATA y32_b95e8083<>+4(SB)/4, $0xb95e8083
+DATA y32_b95e8083<>+8(SB)/4, $0xb95e8083
+DATA y32_b95e8083<>+12(SB)/4, $0xb95e8083
+DATA y32_b95e8083<>+16(SB)/4, $0xb95e8083
+DATA y32_b95e8083<>+20(SB)/4, $0xb95e8083
+DATA y32_b95e8083<>+24(SB)/4, $0xb95e8083
+DATA y32_b95e8083<>+28(SB)/4, $0xb95e8083
+GLOBL y32_b95e8083<>(SB), RODATA|NOPTR, $32
+
+DATA y32_3ab51218<>+0(SB)/4, $0x3ab51218
+DATA y32_3ab51218<>+4(SB)/4, $0x3ab51218
+DATA y32_3ab51218<>+8(SB)/4, $0x3ab51218
+DATA y32_3ab51218<>+12(SB)/4, $0x3ab51218
+DATA y32_3ab51218<>+16(SB)/4, $0x3ab51218
+DATA y32_3ab51218<>+20(SB)/4, $0x3ab51218
+DATA y32_3ab51218<>+24(SB)/4, $0x3ab51218
+DATA y32_3ab51218<>+28(SB)/4, $0x3ab51218
+GLOBL y32_3ab51218<>(SB), RODATA|NOPTR, $32
+
+DATA y32_3c091cf2<>+0(SB)/4, $0x3c091cf2
+DATA y32_3c091cf2<>+4(SB)/4, $0x3c091cf2
+DATA y32_3c091cf2<>+8(SB)/4, $0x3c091cf2
+DATA y32_3c091cf2<>+12(SB)/4, $0x3c091cf2
+DATA y32_3c091cf2<>+16(SB)/4, $0x3c091cf2
+DATA y32_3c091cf2<>+20(SB)/4, $0x3c091cf2
+DATA y32_3c091cf2<>+24(SB)/4, $0x3c091cf2
+DATA y32_3c091cf2<>+28(SB)/4, $0x3c091cf2
+GLOBL y32_3c091cf2<>(SB), RODATA|NOPTR, $32
+
+DATA y32_3d2aac79<>+0(SB)/4, $0x3d2aac79
+DATA y32_3d2aac79<>+4(SB)/4, $0x3d2aac79
+DATA y32_3d2aac79<>+8(SB)/4, $0x3d2aac79
+DATA y32_3d2aac79<>+12(SB)/4, $0x3d2aac79
+DATA y32_3d2aac79<>+16(SB)/4, $0x3d2aac79
+DATA y32_3d2aac79<>+20(SB)/4, $0x3d2aac79
+DATA y32_3d2aac79<>+24(SB)/4, $0x3d2aac79
+DATA y32_3d2aac79<>+28(SB)/4, $0x3d2aac79
+GLOBL y32_3d2aac79<>(SB), RODATA|NOPTR, $32
+
+DATA y32_3e2aaa49<>+0(SB)/4, $0x3e2aaa49
+DATA y32_3e2aaa49<>+4(SB)/4, $0x3e2aaa49
+DATA y32_3e2aaa49<>+8(SB)/4, $0x3e2aaa49
+DATA y32_3e2aaa49<>+12(SB)/4, $0x3e2aaa49
+DATA y32_3e2aaa49<>+16(SB)/4, $0x3e2aaa49
+DATA y32_3e2aaa49<>+20(SB)/4, $0x3e2aaa49
+DATA y32_3e2aaa49<>+24(SB)/4, $0x3e2aaa49
+DATA y32_3e2aaa49<>+28(SB)/4, $0x3e2aaa49
+GLOBL y32_3e2aaa49<>(SB), RODATA|NOPTR, $32
+
+DATA y32_3efffffe<>+0(SB)/4, $0x3efffffe
+DATA y32_3efffffe<>+4(SB)/4, $0x3efffffe
+DATA y32_3efffffe<>+8(SB)/4, $0x3efffffe
+DATA y32_3efffffe<>+12(SB)/4, $0x3efffffe
+DATA y32_3efffffe<>+16(SB)/4, $0x3efffffe
+DATA y32_3efffffe<>+20(SB)/4, $0x3efffffe
+DATA y32_3efffffe<>+24(SB)/4, $0x3efffffe
+DATA y32_3efffffe<>+28(SB)/4, $0x3efffffe
+GLOBL y32_3efffffe<>(SB), RODATA|NOPTR, $32
+
+DATA y32_3f800000<>+0(SB)/4, $0x3f800000
+DATA y32_3f800000<>+4(SB)/4, $0x3f800000
+DATA y32_3f800000<>+8(SB)/4, $0x3f800000
+DATA y32_3f800000<>+12(SB)/4, $0x3f800000
+DATA y32_3f800000<>+16(SB)/4, $0x3f800000
+DATA y32_3f800000<>+20(SB)/4, $0x3f800000
+DATA y32_3f800000<>+24(SB)/4, $0x3f800000
+DATA y32_3f800000<>+28(SB)/4, $0x3f800000
+GLOBL y32_3f800000<>(SB), RODATA|NOPTR, $32
+
+DATA y32_0000007f<>+0(SB)/4, $0x0000007f
+DATA y32_0000007f<>+4(SB)/4, $0x0000007f
+DATA y32_0000007f<>+8(SB)/4, $0x0000007f
+DATA y32_0000007f<>+12(SB)/4, $0x0000007f
+DATA y32_0000007f<>+16(SB)/4, $0x0000007f
+DATA y32_0000007f<>+20(SB)/4, $0x0000007f
+DATA y32_0000007f<>+24(SB)/4, $0x0000007f
+DATA y32_0000007f<>+28(SB)/4, $0x0000007f
+GLOBL y32_0000007f<>(SB), RODATA|NOPTR, $32
+
+// func swiGLUBackAVX2(dgate *float32, dup *float32, dy *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·swiGLUBackAVX2(SB), NOSPLIT, $0-48
+	MOVQ dgate+0(FP), AX
+	MOVQ dup+8(FP), CX
+	MOVQ dy+16(FP), DX
+	MOVQ gate+24(FP), BX
+	MOVQ up+32(FP), SI
+	MOVQ n+40(FP), DI
+
+loop30:
+	VMOVUPS      (DX), Y0
+	VMOVUPS      (BX), Y1
+	VMOVUPS      y32_3f800000<>+0(SB), Y2
+	VXORPS       y32_80000000<>+0(SB), Y1, Y3
+	VMOVUPS      y32_c3160000<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VMOVUPS      y32_42c80000<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMULPS       y32_3fb8aa3b<>+0(SB), Y3, Y4
+	VROUNDPS     $0x08, Y4, Y4
+	VFNMADD231PS y32_3f318000<>+0(SB), Y4, Y3
+	VFNMADD231PS y32_b95e8083<>+0(SB), Y4, Y3
+	VMOVUPS      y32_3ab51218<>+0(SB), Y5
+	VFMADD213PS  y32_3c091cf2<>+0(SB), Y3, Y5
+	VFMADD213PS  y32_3d2aac79<>+0(SB), Y3, Y5
+	VFMADD213PS  y32_3e2aaa49<>+0(SB), Y3, Y5
+	VFMADD213PS  y32_3efffffe<>+0(SB), Y3, Y5
+	VFMADD213PS  y32_3f800000<>+0(SB), Y3, Y5
+	VFMADD213PS  y32_3f800000<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSRAD       $0x01, Y4, Y3
+	VPSUBD       Y3, Y4, Y4
+	VPADDD       y32_0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       y32_0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y5, Y3, Y3
+	VMULPS       Y4, Y3, Y3
+	VADDPS       y32_3f800000<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y2, Y2
+	VMOVUPS      y32_3f800000<>+0(SB), Y3
+	VSUBPS       Y2, Y3, Y3
+	VFMADD213PS  y32_3f800000<>+0(SB), Y1, Y3
+	VMULPS       Y2, Y3, Y3
+	VMULPS       (SI), Y3, Y3
+	VMULPS       Y0, Y3, Y3
+	VMULPS       Y1, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VMOVUPS      Y2, (CX)
+	VMOVUPS      Y3, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, BX
+	ADDQ         $0x20, SI
+	SUBQ         $0x08, DI
+	JNZ          loop30
+	VZEROUPPER
+	RET
+
+// func geluAVX2(dst *float32, x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+
+loop31:
+	VMOVUPS      (CX), Y0
+	VMULPS       Y0, Y0, Y1
+	VMULPS       y32_3d372713<>+0(SB), Y1, Y1
+	VADDPS       y32_3f800000<>+0(SB), Y1, Y1
+	VMULPS       Y0, Y1, Y1
+	VMULPS       y32_3fcc422a<>+0(SB), Y1, Y1
+	VXORPS       y32_80000000<>+0(SB), Y1, Y1
+	VMOVUPS      y32_c3160000<>+0(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VMOVUPS      y32_42c80000<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMULPS       y32_3fb8aa3b<>+0(SB), Y1, Y2
+	VROUNDPS     $0x08, Y2, Y2
+	VFNMADD231PS y32_3f318000<>+0(SB), Y2, Y1
+	VFNMADD231PS y32_b95e8083<>+0(SB), Y2, Y1
+	VMOVUPS      y32_3ab51218<>+0(SB), Y3
+	VFMADD213PS  y32_3c091cf2<>+0(SB), Y1, Y3
+	VFMADD213PS  y32_3d2aac79<>+0(SB), Y1, Y3
+	VFMADD213PS  y32_3e2aaa49<>+0(SB), Y1, Y3
+	VFMADD213PS  y32_3efffffe<>+0(SB), Y1, Y3
+	VFMADD213PS  y32_3f800000<>+0(SB), Y1, Y3
+	VFMADD213PS  y32_3f800000<>+0(SB), Y1, Y3
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y1
+	VPSUBD       Y1, Y2, Y2
+	VPADDD       y32_0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       y32_0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y3, Y1, Y1
+	VMULPS       Y2, Y1, Y1
+	VADDPS       y32_3f800000<>+0(SB), Y1, Y1
+	VDIVPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, DX
+	JNZ          loop31
+	VZEROUPPER
+	RET
+
+DATA y32_3d372713<>+0(SB)/4, $0x3d372713
+DATA y32_3d372713<>+4(SB)/4, $0x3d372713
+DATA y32_3d372713<>+8(SB)/4, $0x3d372713
+DATA y32_3d372713<>+12(SB)/4, $0x3d372713
+DATA y32_3d372713<>+16(SB)/4, $0x3d372713
+DATA y32_3d372713<>+20(SB)/4, $0x3d372713
+DATA y32_3d372713<>+24(SB)/4, $0x3d372713
+DATA y32_3d372713<>+28(SB)/4, $0x3d372713
+GLOBL y32_3d372713<>(SB), RODATA|NOPTR, $32
+
+DATA y32_3fcc422a<>+0(SB)/4, $0x3fcc422a
+DATA y32_3fcc422a<>+4(SB)/4, $0x3fcc422a
+DATA y32_3fcc422a<>+8(SB)/4, $0x3fcc422a
+DATA y32_3fcc422a<>+12(SB)/4, $0x3fcc422a
+DATA y32_3fcc422a<>+16(SB)/4, $0x3fcc422a
+DATA y32_3fcc422a<>+20(SB)/4, $0x3fcc422a
+DATA y32_3fcc422a<>+24(SB)/4, $0x3fcc422a
+DATA y32_3fcc422a<>+28(SB)/4, $0x3fcc422a
+GLOBL y32_3fcc422a<>(SB), RODATA|NOPTR, $32
+
+// func geluBackAVX2(dx *float32, dy *float32, x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluBackAVX2(SB), NOSPLIT, $0-32
+	MOVQ   dx+0(FP), AX
+	MOVQ   dy+8(FP), CX
+	MOVQ   x+16(FP), DX
+	MOVQ   n+24(FP), BX
+	VXORPS Y0, Y0, Y0
+
+loop32:
+	VMOVUPS      (DX), Y1
+	VMOVUPS      y32_3f800000<>+0(SB), Y2
+	VMULPS       Y1, Y1, Y3
+	VMULPS       y32_3d372713<>+0(SB), Y3, Y3
+	VADDPS       y32_3f800000<>+0(SB), Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMULPS       y32_3fcc422a<>+0(SB), Y3, Y3
+	VXORPS       y32_80000000<>+0(SB), Y3, Y3
+	VMOVUPS      y32_c3160000<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VMOVUPS      y32_42c80000<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMULPS       y32_3fb8aa3b<>+0(SB), Y3, Y4
+	VROUNDPS     $0x08, Y4, Y4
+	VFNMADD231PS y32_3f318000<>+0(SB), Y4, Y3
+	VFNMADD231PS y32_b95e8083<>+0(SB), Y4, Y3
+	VMOVUPS      y32_3ab51218<>+0(SB), Y5
+	VFMADD213PS  y32_3c091cf2<>+0(SB), Y3, Y5
+	VFMADD213PS  y32_3d2aac79<>+0(SB), Y3, Y5
+	VFMADD213PS  y32_3e2aaa49<>+0(SB), Y3, Y5
+	VFMADD213PS  y32_3efffffe<>+0(SB), Y3, Y5
+	VFMADD213PS  y32_3f800000<>+0(SB), Y3, Y5
+	VFMADD213PS  y32_3f800000<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSRAD       $0x01, Y4, Y3
+	VPSUBD       Y3, Y4, Y4
+	VPADDD       y32_0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       y32_0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y5, Y3, Y3
+	VMULPS       Y4, Y3, Y3
+	VADDPS       y32_3f800000<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y2, Y2
+	VMOVUPS      y32_3f800000<>+0(SB), Y3
+	VSUBPS       Y2, Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VCMPPS       $0x04, Y0, Y3, Y5
+	VMULPS       Y1, Y1, Y4
+	VMULPS       y32_3e095d4f<>+0(SB), Y4, Y4
+	VADDPS       y32_3f800000<>+0(SB), Y4, Y4
+	VMULPS       Y1, Y4, Y4
+	VMULPS       y32_3fcc422a<>+0(SB), Y4, Y4
+	VMULPS       Y3, Y4, Y4
+	VANDPS       Y5, Y4, Y4
+	VADDPS       Y4, Y2, Y2
+	VMULPS       (CX), Y2, Y2
+	VMOVUPS      Y2, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	SUBQ         $0x08, BX
+	JNZ          loop32
+	VZEROUPPER
+	RET
+
+DATA y32_3e095d4f<>+0(SB)/4, $0x3e095d4f
+DATA y32_3e095d4f<>+4(SB)/4, $0x3e095d4f
+DATA y32_3e095d4f<>+8(SB)/4, $0x3e095d4f
+DATA y32_3e095d4f<>+12(SB)/4, $0x3e095d4f
+DATA y32_3e095d4f<>+16(SB)/4, $0x3e095d4f
+DATA y32_3e095d4f<>+20(SB)/4, $0x3e095d4f
+DATA y32_3e095d4f<>+24(SB)/4, $0x3e095d4f
+DATA y32_3e095d4f<>+28(SB)/4, $0x3e095d4f
+GLOBL y32_3e095d4f<>(SB), RODATA|NOPTR, $32
+
+// func maximumAVX2(x *float32, n int) float32
+// Requires: AVX, SSE
+TEXT ·maximumAVX2(SB), NOSPLIT, $0-20
+	MOVQ    x+0(FP), AX
+	MOVQ    n+8(FP), CX
+	VMOVUPS y32_ff800000<>+0(SB), Y0
+
+loop33:
+	VMAXPS       (AX), Y0, Y0
+	ADDQ         $0x20, AX
+	SUBQ         $0x08, CX
+	JNZ          loop33
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X1, X0, X0
+	VPERMILPD    $0x01, X0, X1
+	VMAXPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VMAXPS       X1, X0, X0
+	MOVSS        X0, ret+16(FP)
+	VZEROUPPER
+	RET
+
+DATA y32_ff800000<>+0(SB)/4, $0xff800000
+DATA y32_ff800000<>+4(SB)/4, $0xff800000
+DATA y32_ff800000<>+8(SB)/4, $0xff800000
+DATA y32_ff800000<>+12(SB)/4, $0xff800000
+DATA y32_ff800000<>+16(SB)/4, $0xff800000
+DATA y32_ff800000<>+20(SB)/4, $0xff800000
+DATA y32_ff800000<>+24(SB)/4, $0xff800000
+DATA y32_ff800000<>+28(SB)/4, $0xff800000
+GLOBL y32_ff800000<>(SB), RODATA|NOPTR, $32
+
+// func sumExpAVX2(x *float32, n int, top float32) float64
+// Requires: AVX, AVX2, FMA3, SSE, SSE2
+TEXT ·sumExpAVX2(SB), NOSPLIT, $0-32
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	MOVSS        top+16(FP), X0
+	VBROADCASTSS X0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+
+loop34:
+	VMOVUPS      (AX), Y3
+	VSUBPS       Y0, Y3, Y3
+	VMOVUPS      y32_c3160000<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VMOVUPS      y32_42c80000<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMULPS       y32_3fb8aa3b<>+0(SB), Y3, Y4
+	VROUNDPS     $0x08, Y4, Y4
+	VFNMADD231PS y32_3f318000<>+0(SB), Y4, Y3
+	VFNMADD231PS y32_b95e8083<>+0(SB), Y4, Y3
+	VMOVUPS      y32_3ab51218<>+0(SB), Y5
+	VFMADD213PS  y32_3c091cf2<>+0(SB), Y3, Y5
+	VFMADD213PS  y32_3d2aac79<>+0(SB), Y3, Y5
+	VFMADD213PS  y32_3e2aaa49<>+0(SB), Y3, Y5
+	VFMADD213PS  y32_3efffffe<>+0(SB), Y3, Y5
+	VFMADD213PS  y32_3f800000<>+0(SB), Y3, Y5
+	VFMADD213PS  y32_3f800000<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSRAD       $0x01, Y4, Y3
+	VPSUBD       Y3, Y4, Y4
+	VPADDD       y32_0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       y32_0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y5, Y3, Y3
+	VMULPS       Y4, Y3, Y3
+	VCVTPS2PD    X3, Y4
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y4, Y1, Y1
+	VADDPD       Y3, Y2, Y2
+	ADDQ         $0x20, AX
+	SUBQ         $0x08, CX
+	JNZ          loop34
+	VADDPD       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPD       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	MOVSD        X1, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func expScaleAVX2(x *float32, n int, top float32, scale float32)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·expScaleAVX2(SB), NOSPLIT, $0-24
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	MOVSS        top+16(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVSS        scale+20(FP), X1
+	VBROADCASTSS X1, Y1
+
+loop35:
+	VMOVUPS      (AX), Y2
+	VSUBPS       Y0, Y2, Y2
+	VMOVUPS      y32_c3160000<>+0(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMOVUPS      y32_42c80000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMULPS       y32_3fb8aa3b<>+0(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS y32_3f318000<>+0(SB), Y3, Y2
+	VFNMADD231PS y32_b95e8083<>+0(SB), Y3, Y2
+	VMOVUPS      y32_3ab51218<>+0(SB), Y4
+	VFMADD213PS  y32_3c091cf2<>+0(SB), Y2, Y4
+	VFMADD213PS  y32_3d2aac79<>+0(SB), Y2, Y4
+	VFMADD213PS  y32_3e2aaa49<>+0(SB), Y2, Y4
+	VFMADD213PS  y32_3efffffe<>+0(SB), Y2, Y4
+	VFMADD213PS  y32_3f800000<>+0(SB), Y2, Y4
+	VFMADD213PS  y32_3f800000<>+0(SB), Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y2
+	VPSUBD       Y2, Y3, Y3
+	VPADDD       y32_0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       y32_0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y4, Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, (AX)
+	ADDQ         $0x20, AX
+	SUBQ         $0x08, CX
+	JNZ          loop35
+	VZEROUPPER
+	RET
+
+// func softmaxTileAVX2(rows int, cols int, s *float32, lds int, from *int32, to *int32, top *float32, sum *float32, acc *float32, dim int, scale float32)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·softmaxTileAVX2(SB), NOSPLIT, $0-84
+	MOVQ         rows+0(FP), AX
+	MOVQ         cols+8(FP), CX
+	MOVQ         s+16(FP), DX
+	MOVQ         lds+24(FP), BX
+	MOVQ         from+32(FP), SI
+	MOVQ         to+40(FP), DI
+	MOVQ         top+48(FP), R8
+	MOVQ         sum+56(FP), R9
+	MOVQ         acc+64(FP), R10
+	MOVQ         dim+72(FP), R11
+	SHLQ         $0x02, BX
+	MOVSS        scale+80(FP), X0
+	VBROADCASTSS X0, Y0
+
+row:
+	VBROADCASTSS (SI), Y1
+	VBROADCASTSS (DI), Y2
+	VBROADCASTSS (R8), Y3
+	VMOVUPS      y32_ff800000<>+0(SB), Y8
+	VMOVAPS      Y3, Y4
+	VMOVDQU      lanes<>+0(SB), Y5
+	MOVQ         DX, R12
+	MOVQ         CX, R13
+
+max:
+	VMULPS       (R12), Y0, Y6
+	VPCMPGTD     Y5, Y1, Y9
+	VPCMPGTD     Y5, Y2, Y7
+	VPANDN       Y7, Y9, Y7
+	VBLENDVPS    Y7, Y6, Y8, Y6
+	VMOVUPS      Y6, (R12)
+	VMAXPS       Y6, Y4, Y4
+	VPADDD       y32_00000008<>+0(SB), Y5, Y5
+	ADDQ         $0x20, R12
+	SUBQ         $0x08, R13
+	JNZ          max
+	VEXTRACTF128 $0x01, Y4, X1
+	VMAXPS       X1, X4, X4
+	VPERMILPD    $0x01, X4, X1
+	VMAXPS       X1, X4, X4
+	VMOVSHDUP    X4, X1
+	VMAXPS       X1, X4, X4
+	VMOVSS       X4, (R8)
+	VBROADCASTSS X4, Y4
+	VCMPPS       $0x00, Y8, Y4, Y7
+	VANDNPS      Y4, Y7, Y4
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      y32_c3160000<>+0(SB), Y1
+	VMAXPS       Y3, Y1, Y3
+	VMOVUPS      y32_42c80000<>+0(SB), Y1
+	VMINPS       Y3, Y1, Y3
+	VMULPS       y32_3fb8aa3b<>+0(SB), Y3, Y1
+	VROUNDPS     $0x08, Y1, Y1
+	VFNMADD231PS y32_3f318000<>+0(SB), Y1, Y3
+	VFNMADD231PS y32_b95e8083<>+0(SB), Y1, Y3
+	VMOVUPS      y32_3ab51218<>+0(SB), Y2
+	VFMADD213PS  y32_3c091cf2<>+0(SB), Y3, Y2
+	VFMADD213PS  y32_3d2aac79<>+0(SB), Y3, Y2
+	VFMADD213PS  y32_3e2aaa49<>+0(SB), Y3, Y2
+	VFMADD213PS  y32_3efffffe<>+0(SB), Y3, Y2
+	VFMADD213PS  y32_3f800000<>+0(SB), Y3, Y2
+	VFMADD213PS  y32_3f800000<>+0(SB), Y3, Y2
+	VCVTPS2DQ    Y1, Y1
+	VPSRAD       $0x01, Y1, Y3
+	VPSUBD       Y3, Y1, Y1
+	VPADDD       y32_0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       y32_0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y2, Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VXORPS       Y1, Y1, Y1
+	MOVQ         DX, R12
+	MOVQ         CX, R13
+
+exp:
+	VMOVUPS      (R12), Y2
+	VSUBPS       Y4, Y2, Y2
+	VMOVUPS      y32_c3160000<>+0(SB), Y5
+	VMAXPS       Y2, Y5, Y2
+	VMOVUPS      y32_42c80000<>+0(SB), Y5
+	VMINPS       Y2, Y5, Y2
+	VMULPS       y32_3fb8aa3b<>+0(SB), Y2, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VFNMADD231PS y32_3f318000<>+0(SB), Y5, Y2
+	VFNMADD231PS y32_b95e8083<>+0(SB), Y5, Y2
+	VMOVUPS      y32_3ab51218<>+0(SB), Y6
+	VFMADD213PS  y32_3c091cf2<>+0(SB), Y2, Y6
+	VFMADD213PS  y32_3d2aac79<>+0(SB), Y2, Y6
+	VFMADD213PS  y32_3e2aaa49<>+0(SB), Y2, Y6
+	VFMADD213PS  y32_3efffffe<>+0(SB), Y2, Y6
+	VFMADD213PS  y32_3f800000<>+0(SB), Y2, Y6
+	VFMADD213PS  y32_3f800000<>+0(SB), Y2, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y2
+	VPSUBD       Y2, Y5, Y5
+	VPADDD       y32_0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       y32_0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y6, Y2, Y2
+	VMULPS       Y5, Y2, Y2
+	VMOVUPS      Y2, (R12)
+	VADDPS       Y2, Y1, Y1
+	ADDQ         $0x20, R12
+	SUBQ         $0x08, R13
+	JNZ          exp
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPS       X2, X1, X1
+	VPERMILPD    $0x01, X1, X2
+	VADDPS       X2, X1, X1
+	VMOVSHDUP    X1, X2
+	VADDPS       X2, X1, X1
+	VFMADD231SS  (R9), X3, X1
+	VMOVSS       X1, (R9)
+	MOVQ         R11, R13
+
+shrink:
+	VMULPS  (R10), Y3, Y2
+	VMOVUPS Y2, (R10)
+	ADDQ    $0x20, R10
+	SUBQ    $0x08, R13
+	JNZ     shrink
+	ADDQ    $0x04, SI
+	ADDQ    $0x04, DI
+	ADDQ    $0x04, R8
+	ADDQ    $0x04, R9
+	ADDQ    BX, DX
+	DECQ    AX
+	JNZ     row
+	VZEROUPPER
+	RET
+
+DATA y32_00000008<>+0(SB)/4, $0x00000008
+DATA y32_00000008<>+4(SB)/4, $0x00000008
+DATA y32_00000008<>+8(SB)/4, $0x00000008
+DATA y32_00000008<>+12(SB)/4, $0x00000008
+DATA y32_00000008<>+16(SB)/4, $0x00000008
+DATA y32_00000008<>+20(SB)/4, $0x00000008
+DATA y32_00000008<>+24(SB)/4, $0x00000008
+DATA y32_00000008<>+28(SB)/4, $0x00000008
+GLOBL y32_00000008<>(SB), RODATA|NOPTR, $32
+
+// func softmaxBackTileAVX2(rows int, cols int, s *float32, ds *float32, ld int, from *int32, to *int32, lse *float32, delta *float32, scale float32)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·softmaxBackTileAVX2(SB), NOSPLIT, $0-76
+	MOVQ         rows+0(FP), AX
+	MOVQ         cols+8(FP), CX
+	MOVQ         s+16(FP), DX
+	MOVQ         ds+24(FP), BX
+	MOVQ         ld+32(FP), SI
+	MOVQ         from+40(FP), DI
+	MOVQ         to+48(FP), R8
+	MOVQ         lse+56(FP), R9
+	MOVQ         delta+64(FP), R10
+	SHLQ         $0x02, SI
+	MOVSS        scale+72(FP), X0
+	VBROADCASTSS X0, Y0
+
+row:
+	VBROADCASTSS (DI), Y1
+	VBROADCASTSS (R8), Y2
+	VBROADCASTSS (R9), Y3
+	VBROADCASTSS (R10), Y4
+	VMOVDQU      lanes<>+0(SB), Y5
+	XORQ         R11, R11
+	MOVQ         CX, R12
+
+vector:
+	VMOVUPS      (DX)(R11*1), Y7
+	VMOVUPS      (BX)(R11*1), Y8
+	VFMSUB132PS  Y0, Y3, Y7
+	VMOVUPS      y32_c3160000<>+0(SB), Y6
+	VMAXPS       Y7, Y6, Y7
+	VMOVUPS      y32_42c80000<>+0(SB), Y6
+	VMINPS       Y7, Y6, Y7
+	VMULPS       y32_3fb8aa3b<>+0(SB), Y7, Y6
+	VROUNDPS     $0x08, Y6, Y6
+	VFNMADD231PS y32_3f318000<>+0(SB), Y6, Y7
+	VFNMADD231PS y32_b95e8083<>+0(SB), Y6, Y7
+	VMOVUPS      y32_3ab51218<>+0(SB), Y9
+	VFMADD213PS  y32_3c091cf2<>+0(SB), Y7, Y9
+	VFMADD213PS  y32_3d2aac79<>+0(SB), Y7, Y9
+	VFMADD213PS  y32_3e2aaa49<>+0(SB), Y7, Y9
+	VFMADD213PS  y32_3efffffe<>+0(SB), Y7, Y9
+	VFMADD213PS  y32_3f800000<>+0(SB), Y7, Y9
+	VFMADD213PS  y32_3f800000<>+0(SB), Y7, Y9
+	VCVTPS2DQ    Y6, Y6
+	VPSRAD       $0x01, Y6, Y7
+	VPSUBD       Y7, Y6, Y6
+	VPADDD       y32_0000007f<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       y32_0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VMULPS       Y9, Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VPCMPGTD     Y5, Y1, Y9
+	VPCMPGTD     Y5, Y2, Y6
+	VPANDN       Y6, Y9, Y6
+	VANDPS       Y6, Y7, Y7
+	VMOVUPS      Y7, (DX)(R11*1)
+	VSUBPS       Y4, Y8, Y8
+	VMULPS       Y0, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VANDPS       Y6, Y8, Y8
+	VMOVUPS      Y8, (BX)(R11*1)
+	VPADDD       y32_00000008<>+0(SB), Y5, Y5
+	ADDQ         $0x20, R11
+	SUBQ         $0x08, R12
+	JNZ          vector
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	DECQ         AX
+	JNZ          row
+	VZEROUPPER
+	RET

@@ -6,8 +6,11 @@ import "math"
 
 // rows returns the loops of g's level.
 func (g *Gang) rows() rowKernels {
-	if g.level == AVX512 {
+	switch g.level {
+	case AVX512:
 		return avx512Rows()
+	case AVX2:
+		return avx2Rows()
 	}
 	return genericRows()
 }

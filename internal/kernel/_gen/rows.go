@@ -18,6 +18,7 @@ func rows() {
 	rotation()
 	loss()
 	attention()
+	rowsAVX2()
 }
 
 // text opens a function for AVX-512 and loads its pointer and integer arguments.
