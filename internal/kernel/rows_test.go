@@ -243,6 +243,34 @@ func TestNormsLarge(t *testing.T) {
 	}
 }
 
+func FuzzRows(f *testing.F) {
+	f.Add(uint64(1), uint8(3), uint16(33), uint8(0))
+	f.Add(uint64(2), uint8(1), uint16(600), uint8(4))
+	f.Fuzz(func(t *testing.T, seed uint64, rows uint8, width uint16, wild uint8) {
+		plain, fast := twins(t, 2)
+		n, cols := int(rows%5)+1, int(width%700)+1
+		a := newArena(t, seed)
+		a.number = func(r *rand.Rand) float32 {
+			if r.IntN(256) < int(wild%8) {
+				return special[r.IntN(len(special))]
+			}
+			return float32(r.NormFloat64())
+		}
+		gate := a.numbers(n * cols)
+		a.number = func(r *rand.Rand) float32 { return float32(r.NormFloat64()) }
+		in := [][]float32{gate, a.numbers(n * cols), a.numbers(n * cols), a.numbers(cols), a.numbers(cols)}
+		for level, g := range fast {
+			for _, f := range unary {
+				if wild%8 > 0 && f.name != "GELU" && f.name != "SwiGLU" && f.name != "Dropout" && f.name != "Add" {
+					continue // sums of numbers of any size agree to no digit
+				}
+				want := f.run(plain, a, in, n, cols)
+				compare(t, fmt.Sprint(level, " ", f.name), f.run(g, a, in, n, cols), want, 3*f.rel, 3*max(f.abs, 1e-37))
+			}
+		}
+	})
+}
+
 func TestRotate(t *testing.T) {
 	plain, fast := twins(t, 2)
 	for level, g := range fast {
