@@ -9,7 +9,7 @@ import (
 )
 
 // ahead is how far the weights are fetched in advance when few rows use them.
-const ahead = 2048
+const ahead = 4096
 
 // intText begins a zeroTile or a minTile.
 func intText(h, bits int, minima bool, suffix string) {
