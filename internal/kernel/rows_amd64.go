@@ -208,3 +208,8 @@ func softmaxTileAVX2(rows int, cols int, s *float32, lds int, from *int32, to *i
 //
 //go:noescape
 func softmaxBackTileAVX2(rows int, cols int, s *float32, ds *float32, ld int, from *int32, to *int32, lse *float32, delta *float32, scale float32)
+
+// dropoutAVX2 implements dropoutGeneric for multiples of 32 numbers.
+//
+//go:noescape
+func dropoutAVX2(dst *float32, x *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)

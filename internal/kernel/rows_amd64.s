@@ -2840,3 +2840,115 @@ vector:
 	JNZ          row
 	VZEROUPPER
 	RET
+
+// func dropoutAVX2(dst *float32, x *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)
+// Requires: AVX, AVX2, SSE, SSE2
+TEXT ·dropoutAVX2(SB), NOSPLIT, $0-44
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVL         index+24(FP), BX
+	MOVD         BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         k1+32(FP), BX
+	MOVD         BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         threshold+36(FP), BX
+	MOVD         BX, X2
+	VPBROADCASTD X2, Y2
+	MOVSS        scale+40(FP), X3
+	VBROADCASTSS X3, Y3
+	VPSRLD       $0x01, Y0, Y0
+	MOVL         k0+28(FP), BX
+	MOVD         BX, X4
+	VPBROADCASTD X4, Y4
+	VPADDD       Y4, Y0, Y0
+	VPADDD       lanes<>+0(SB), Y0, Y0
+
+loop:
+	VMOVDQA  Y0, Y4
+	VPADDD   y32_00000008<>+0(SB), Y0, Y0
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD   $0x0f, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPXOR    Y1, Y4, Y4
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD   $0x0f, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPSLLD   $0x10, Y4, Y5
+	VPMAXUD  Y2, Y5, Y6
+	VPCMPEQD Y5, Y6, Y6
+	VANDPS   Y3, Y6, Y6
+	VMULPS   (CX), Y6, Y6
+	VMOVUPS  Y6, (AX)
+	VPMAXUD  Y2, Y4, Y5
+	VPCMPEQD Y4, Y5, Y5
+	VANDPS   Y3, Y5, Y5
+	VMULPS   64(CX), Y5, Y5
+	VMOVUPS  Y5, 64(AX)
+	VMOVDQA  Y0, Y4
+	VPADDD   y32_00000008<>+0(SB), Y0, Y0
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD   $0x0f, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPXOR    Y1, Y4, Y4
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD   $0x0f, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPSLLD   $0x10, Y4, Y5
+	VPMAXUD  Y2, Y5, Y6
+	VPCMPEQD Y5, Y6, Y6
+	VANDPS   Y3, Y6, Y6
+	VMULPS   32(CX), Y6, Y6
+	VMOVUPS  Y6, 32(AX)
+	VPMAXUD  Y2, Y4, Y5
+	VPCMPEQD Y4, Y5, Y5
+	VANDPS   Y3, Y5, Y5
+	VMULPS   96(CX), Y5, Y5
+	VMOVUPS  Y5, 96(AX)
+	SUBQ     $-128, AX
+	SUBQ     $-128, CX
+	SUBQ     $0x20, DX
+	JNZ      loop
+	VZEROUPPER
+	RET
+
+DATA y32_7feb352d<>+0(SB)/4, $0x7feb352d
+DATA y32_7feb352d<>+4(SB)/4, $0x7feb352d
+DATA y32_7feb352d<>+8(SB)/4, $0x7feb352d
+DATA y32_7feb352d<>+12(SB)/4, $0x7feb352d
+DATA y32_7feb352d<>+16(SB)/4, $0x7feb352d
+DATA y32_7feb352d<>+20(SB)/4, $0x7feb352d
+DATA y32_7feb352d<>+24(SB)/4, $0x7feb352d
+DATA y32_7feb352d<>+28(SB)/4, $0x7feb352d
+GLOBL y32_7feb352d<>(SB), RODATA|NOPTR, $32
+
+DATA y32_846ca68b<>+0(SB)/4, $0x846ca68b
+DATA y32_846ca68b<>+4(SB)/4, $0x846ca68b
+DATA y32_846ca68b<>+8(SB)/4, $0x846ca68b
+DATA y32_846ca68b<>+12(SB)/4, $0x846ca68b
+DATA y32_846ca68b<>+16(SB)/4, $0x846ca68b
+DATA y32_846ca68b<>+20(SB)/4, $0x846ca68b
+DATA y32_846ca68b<>+24(SB)/4, $0x846ca68b
+DATA y32_846ca68b<>+28(SB)/4, $0x846ca68b
+GLOBL y32_846ca68b<>(SB), RODATA|NOPTR, $32

@@ -5,7 +5,7 @@ package kernel
 import "math"
 
 // avx2Rows are the loops of generated assembly for AVX2. It takes whole vectors of
-// 8 numbers; the rest, the rotation, the layer norm and dropout are plain Go.
+// 8 numbers; the rest, the rotation and the layer norm are plain Go.
 func avx2Rows() rowKernels {
 	k := genericRows()
 	k.add = func(dst, x []float32) {
@@ -28,6 +28,13 @@ func avx2Rows() rowKernels {
 			sum = dotAVX2(&x[0], &y[0], n)
 		}
 		return sum + dotGeneric(x[n:], y[n:])
+	}
+	k.dropout = func(dst, x []float32, index, k0, k1, threshold uint32, scale float32) {
+		n := len(x) &^ 31
+		if n > 0 {
+			dropoutAVX2(&dst[0], &x[0], n, index, k0, k1, threshold, scale)
+		}
+		dropoutGeneric(dst[n:], x[n:], index+uint32(n), k0, k1, threshold, scale)
 	}
 	k.rmsNorm, k.rmsNormBack = rmsNormWith2, rmsNormBackWith2
 	k.swiGLU = func(dst, gate, up []float32) {

@@ -21,6 +21,7 @@ func rowsAVX2() {
 	lossAVX2()
 	softmaxTileAVX2()
 	softmaxBackTileAVX2()
+	dropoutAVX2()
 }
 
 // eight is a vector of one float32 in memory.
@@ -430,5 +431,57 @@ func softmaxBackTileAVX2() {
 	ADDQ(ld, ds)
 	DECQ(rows)
 	JNZ(LabelRef("row"))
+	done()
+}
+
+// dropoutAVX2 is dropout for 32 numbers at a time: two vectors of words.
+func dropoutAVX2() {
+	p := text("dropoutAVX2", "func(dst, x *float32, n int, index, k0, k1, threshold uint32, scale float32)",
+		"implements dropoutGeneric for multiples of 32 numbers.", "dst", "x", "n")
+	word := func(name string) reg.VecVirtual {
+		g, x, r := GP32(), XMM(), YMM()
+		Load(Param(name), g)
+		MOVD(g, x)
+		VPBROADCASTD(x, r)
+		return r
+	}
+	h0, k1, threshold, scale := word("index"), word("k1"), word("threshold"), scalar8("scale")
+	VPSRLD(U8(1), h0, h0)
+	VPADDD(word("k0"), h0, h0)
+	VPADDD(lanesOf(), h0, h0)
+	h, t := YMM(), YMM()
+	mix := func() {
+		for i, shift := range []uint8{16, 15, 16} {
+			VPSRLD(U8(shift), h, t)
+			VPXOR(t, h, h)
+			if i < 2 {
+				VPMULLD(words8([]uint32{0x7feb352d, 0x846ca68b}[i]), h, h)
+			}
+		}
+	}
+	apply := func(offset int, bits reg.VecVirtual) {
+		f := YMM()
+		VPMAXUD(threshold, bits, f)
+		VPCMPEQD(bits, f, f) // bits >= threshold
+		VANDPS(scale, f, f)
+		VMULPS(Mem{Base: p[1], Disp: offset}, f, f)
+		VMOVUPS(f, Mem{Base: p[0], Disp: offset})
+	}
+	low := YMM()
+	Label("loop")
+	for i := range 2 {
+		VMOVDQA(h0, h)
+		VPADDD(words8(8), h0, h0)
+		mix()
+		VPXOR(k1, h, h)
+		mix()
+		VPSLLD(U8(16), h, low)
+		apply(32*i, low)
+		apply(32*i+64, h)
+	}
+	SUBQ(I8(-128), p[0])
+	SUBQ(I8(-128), p[1])
+	SUBQ(U8(32), p[2])
+	JNZ(LabelRef("loop"))
 	done()
 }
