@@ -152,6 +152,9 @@ func (g *Graph) Identity() string {
 		g.model.Name, r.spec.Name, r.dims, r.rank, r.alpha, r.options.Precision, r.options.Dropout)
 }
 
+// Model is the frozen base.
+func (g *Graph) Model() *model.Model { return g.model }
+
 // Reserve makes room for batches of at most tokens, so that the buffers are
 // made once. Pages that no batch touches take no memory.
 func (g *Graph) Reserve(tokens int) error { return g.run.arena.grow(tokens) }

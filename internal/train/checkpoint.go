@@ -88,7 +88,7 @@ func (l *loop) save() error {
 
 // save writes a new last checkpoint and keeps the old one as the previous.
 func (f files) save(s state, tensors []tensor) error {
-	if err := os.MkdirAll(f.dir, 0o755); err != nil {
+	if err := os.MkdirAll(f.dir, 0o750); err != nil {
 		return err
 	}
 	last := filepath.Join(f.dir, lastName)
@@ -115,7 +115,7 @@ func (f files) write(path string, s state, tensors []tensor) (err error) {
 	if err != nil {
 		return err
 	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
 	if err != nil {
 		return err
 	}
