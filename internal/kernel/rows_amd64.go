@@ -89,10 +89,10 @@ func sincos512(cos *float32, sin *float32, turns *float64, n int, p float64)
 //go:noescape
 func rotateHalves512(x *float32, heads int, dim int, cos *float32, sin *float32, half int)
 
-// rotatePairs512 implements rotatePairsGeneric, given every number of cos and sin twice.
+// rotatePairs512 implements rotatePairsGeneric for dims numbers of each head.
 //
 //go:noescape
-func rotatePairs512(x *float32, heads int, dim int, cos2 *float32, sin2 *float32, dims int)
+func rotatePairs512(x *float32, heads int, dim int, cos *float32, sin *float32, dims int)
 
 // maximum512 implements maximumGeneric, but may pass over NaN.
 //

@@ -1384,34 +1384,37 @@ done15:
 	VZEROUPPER
 	RET
 
-// func rotatePairs512(x *float32, heads int, dim int, cos2 *float32, sin2 *float32, dims int)
+// func rotatePairs512(x *float32, heads int, dim int, cos *float32, sin *float32, dims int)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·rotatePairs512(SB), NOSPLIT, $0-48
-	MOVQ x+0(FP), AX
-	MOVQ heads+8(FP), CX
-	MOVQ dim+16(FP), DX
-	MOVQ dims+40(FP), BX
-	SHLQ $0x02, DX
+	MOVQ      x+0(FP), AX
+	MOVQ      heads+8(FP), CX
+	MOVQ      dim+16(FP), DX
+	MOVQ      dims+40(FP), BX
+	SHLQ      $0x02, DX
+	VMOVDQU32 twice<>+0(SB), Z0
 
 head:
-	MOVQ cos2+24(FP), SI
-	MOVQ sin2+32(FP), DI
+	MOVQ cos+24(FP), SI
+	MOVQ sin+32(FP), DI
 	MOVQ AX, R8
 	MOVQ BX, R9
 
 loop16:
 	CMPQ           R9, $0x10
 	JB             tail16
-	VMOVUPS        (R8), Z0
-	VPERMILPS      $0xb1, Z0, Z1
-	VMOVUPS        (DI), Z2
-	VMULPS         Z2, Z1, Z1
-	VMOVUPS        (SI), Z2
-	VFMADDSUB132PS Z2, Z1, Z0
-	VMOVUPS        Z0, (R8)
+	VMOVUPS        (R8), Z1
+	VMOVUPS        (SI), Y3
+	VMOVUPS        (DI), Y4
+	ADDQ           $0x20, SI
+	ADDQ           $0x20, DI
+	VPERMPS        Z3, Z0, Z3
+	VPERMPS        Z4, Z0, Z4
+	VPERMILPS      $0xb1, Z1, Z2
+	VMULPS         Z4, Z2, Z2
+	VFMADDSUB132PS Z3, Z2, Z1
+	VMOVUPS        Z1, (R8)
 	ADDQ           $0x40, R8
-	ADDQ           $0x40, SI
-	ADDQ           $0x40, DI
 	SUBQ           $0x10, R9
 	JMP            loop16
 
@@ -1421,13 +1424,19 @@ tail16:
 	MOVL           $0xffffffff, R10
 	BZHIL          R9, R10, R10
 	KMOVW          R10, K1
-	VMOVUPS.Z      (R8), K1, Z0
-	VPERMILPS      $0xb1, Z0, Z1
-	VMOVUPS.Z      (DI), K1, Z2
-	VMULPS         Z2, Z1, Z1
-	VMOVUPS.Z      (SI), K1, Z2
-	VFMADDSUB132PS Z2, Z1, Z0
-	VMOVUPS        Z0, K1, (R8)
+	VMOVUPS.Z      (R8), K1, Z1
+	SHRQ           $0x01, R9
+	MOVL           $0xffffffff, R10
+	BZHIL          R9, R10, R10
+	KMOVW          R10, K2
+	VMOVUPS.Z      (SI), K2, Z5
+	VMOVUPS.Z      (DI), K2, Z6
+	VPERMPS        Z5, Z0, Z5
+	VPERMPS        Z6, Z0, Z6
+	VPERMILPS      $0xb1, Z1, Z2
+	VMULPS         Z6, Z2, Z2
+	VFMADDSUB132PS Z5, Z2, Z1
+	VMOVUPS        Z1, K1, (R8)
 
 done16:
 	ADDQ DX, AX
@@ -1435,6 +1444,24 @@ done16:
 	JNZ  head
 	VZEROUPPER
 	RET
+
+DATA twice<>+0(SB)/4, $0x00000000
+DATA twice<>+4(SB)/4, $0x00000000
+DATA twice<>+8(SB)/4, $0x00000001
+DATA twice<>+12(SB)/4, $0x00000001
+DATA twice<>+16(SB)/4, $0x00000002
+DATA twice<>+20(SB)/4, $0x00000002
+DATA twice<>+24(SB)/4, $0x00000003
+DATA twice<>+28(SB)/4, $0x00000003
+DATA twice<>+32(SB)/4, $0x00000004
+DATA twice<>+36(SB)/4, $0x00000004
+DATA twice<>+40(SB)/4, $0x00000005
+DATA twice<>+44(SB)/4, $0x00000005
+DATA twice<>+48(SB)/4, $0x00000006
+DATA twice<>+52(SB)/4, $0x00000006
+DATA twice<>+56(SB)/4, $0x00000007
+DATA twice<>+60(SB)/4, $0x00000007
+GLOBL twice<>(SB), RODATA|NOPTR, $64
 
 // func maximum512(x *float32, n int) float32
 // Requires: AVX, AVX512F, AVX512VL, BMI2, SSE

@@ -33,8 +33,10 @@ func avx512Rows() rowKernels {
 		rotateHalves: func(x []float32, dim int, cos, sin []float32) {
 			rotateHalves512(&x[0], len(x)/dim, dim, &cos[0], &sin[0], len(cos))
 		},
-		rotatePairs: rotatePairsAVX512,
-		swiGLU:      func(dst, gate, up []float32) { swiGLU512(&dst[0], &gate[0], &up[0], len(gate)) },
+		rotatePairs: func(x []float32, dim int, cos, sin []float32) {
+			rotatePairs512(&x[0], len(x)/dim, dim, &cos[0], &sin[0], 2*len(cos))
+		},
+		swiGLU: func(dst, gate, up []float32) { swiGLU512(&dst[0], &gate[0], &up[0], len(gate)) },
 		swiGLUBack: func(dgate, dup, dy, gate, up []float32) {
 			swiGLUBack512(&dgate[0], &dup[0], &dy[0], &gate[0], &up[0], len(gate))
 		},
@@ -84,18 +86,4 @@ func layerNormBack512(dx, dy, x, w []float32, eps float32) {
 	mean, r := moments512(x, eps)
 	sum, dot := sumGradients512(&dy[0], &w[0], &x[0], len(x), mean)
 	layerBackApply512(&dx[0], &dy[0], &x[0], &w[0], len(x), mean, r, sum/n, dot*r*r/n)
-}
-
-// rotatePairsAVX512 doubles the tables, which is cheap: they serve all heads.
-func rotatePairsAVX512(x []float32, dim int, cos, sin []float32) {
-	const most = 256 // numbers per table on the stack
-	var c, s [most]float32
-	for from := 0; from < len(cos); from += most / 2 {
-		part := cos[from:min(len(cos), from+most/2)]
-		for i, v := range part {
-			w := sin[from+i]
-			c[2*i], c[2*i+1], s[2*i], s[2*i+1] = v, v, w, w
-		}
-		rotatePairs512(&x[2*from], len(x)/dim, dim, &c[0], &s[0], 2*len(part))
-	}
 }

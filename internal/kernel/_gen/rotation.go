@@ -121,20 +121,39 @@ func rotateHalves() {
 	done()
 }
 
-// rotatePairs takes the tables with every number twice.
+// rotatePairs reads 8 numbers of the tables for 16 of x and doubles each.
 func rotatePairs() {
-	p := text("rotatePairs512", "func(x *float32, heads, dim int, cos2, sin2 *float32, dims int)", "implements rotatePairsGeneric, given every number of cos and sin twice.", "x", "heads", "dim", "dims")
+	p := text("rotatePairs512", "func(x *float32, heads, dim int, cos, sin *float32, dims int)", "implements rotatePairsGeneric for dims numbers of each head.", "x", "heads", "dim", "dims")
 	SHLQ(U8(2), p[2])
+	twice := GLOBL("twice", RODATA|NOPTR)
+	for i := range 16 {
+		DATA(4*i, U32(i/2))
+	}
+	double := ZMM()
+	VMOVDQU32(twice, double)
 	Label("head")
-	cos, sin := Load(Param("cos2"), GP64()).(reg.GPVirtual), Load(Param("sin2"), GP64()).(reg.GPVirtual)
+	cos, sin := Load(Param("cos"), GP64()).(reg.GPVirtual), Load(Param("sin"), GP64()).(reg.GPVirtual)
 	x, n := GP64(), GP64()
 	MOVQ(p[0], x)
 	MOVQ(p[3], n)
-	vectors(n, []reg.GPVirtual{x, cos, sin}, func(mask reg.Register) {
-		a, swapped := load(at(x), mask), ZMM()
+	vectors(n, []reg.GPVirtual{x}, func(mask reg.Register) {
+		a, swapped, c, s := load(at(x), mask), ZMM(), ZMM(), ZMM()
+		if mask == nil {
+			VMOVUPS(at(cos), c.AsY())
+			VMOVUPS(at(sin), s.AsY())
+			ADDQ(U8(32), cos)
+			ADDQ(U8(32), sin)
+		} else {
+			SHRQ(U8(1), n)
+			half := maskOf(n)
+			VMOVUPS_Z(at(cos), half, c)
+			VMOVUPS_Z(at(sin), half, s)
+		}
+		VPERMPS(c, double, c)
+		VPERMPS(s, double, s)
 		VPERMILPS(U8(0xb1), a, swapped)
-		VMULPS(load(at(sin), mask), swapped, swapped)
-		VFMADDSUB132PS(load(at(cos), mask), swapped, a) // even: a·c − b·s, odd: b·c + a·s
+		VMULPS(s, swapped, swapped)
+		VFMADDSUB132PS(c, swapped, a) // even: a·c − b·s, odd: b·c + a·s
 		store(a, at(x), mask)
 	})
 	ADDQ(p[2], p[0])
