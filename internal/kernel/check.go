@@ -103,14 +103,14 @@ func (t *trial) outputs(n int) (got, want []float32) {
 
 // ints compares the products of int8 with quantised weights.
 func (t *trial) ints(h, np, nblk int) error {
-	ldc := np*narrow + 3
+	ldc, rows := np*narrow+3, 2*h
 	ds, ms := t.float16s(np*nblk*narrow), t.float16s(np*nblk*narrow)
-	a := cast[int8](t.bytes(nblk*block*h), nblk*block*h)
+	a := cast[int8](t.bytes(nblk*block*rows), nblk*block*rows)
 	for i := range a {
 		a[i] = max(a[i], -127)
 	}
-	s, sum := t.float32s(nblk*h), t.float32s(nblk*h)
-	init := cast[int32](t.alloc(4*nblk*h), nblk*h)
+	s, sum := t.float32s(nblk*rows), t.float32s(nblk*rows)
+	init := cast[int32](t.alloc(4*nblk*rows), nblk*rows)
 	for i := range init {
 		init[i] = int32(t.next()) >> 16
 	}
@@ -174,13 +174,13 @@ func (t *trial) floats(h, tiles, nblk int) error {
 
 // quantise compares the int8 form of activations, which must be the same bits.
 func (t *trial) quantise(h, nblk int) error {
-	x, n := t.float32s(nblk*block), (nblk-1)*h+1
+	x, n := t.float32s(nblk*block), (nblk-1)*2*h+2
 	kinds := [2]*products{t.got, t.want}
 	var a [2][]byte
 	var floats [2][]float32
 	var ints [2][]int32
 	for i, kit := range kinds {
-		size := (nblk*8-1)*4*h + 4
+		size := (nblk*8-1)*8*h + 8
 		a[i] = t.alloc(size)
 		floats[i], ints[i] = cast[float32](t.alloc(8*n), 2*n), cast[int32](t.alloc(8*n), 2*n)
 		clear(a[i])

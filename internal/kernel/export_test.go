@@ -27,9 +27,9 @@ func Compare(level Level, np, nblk int, seed uint64, number func() float32, allo
 
 // ScaleOf is the scale that 32 activations get.
 func ScaleOf(level Level, x []float32) float32 {
-	var a [block]int8
-	var s, sum [1]float32
-	var init4, init8 [1]int32
+	var a [2 * block]int8
+	var s, sum [2]float32
+	var init4, init8 [2]int32
 	productsOf(level).quantise(1, 1, &x[0], &a[0], &s[0], &init4[0], &init8[0], &sum[0])
 	return s[0]
 }

@@ -16,7 +16,7 @@ type Precision uint8
 
 // The precisions.
 const (
-	// Fast: int8 activations × quantised weights forward, bfloat16 backward,
+	// Fast: activations as two int8 rows × quantised weights forward, bfloat16 backward,
 	// float32 accumulation.
 	Fast Precision = iota
 	// Exact: float32 everywhere, for parity with PyTorch.

@@ -86,8 +86,8 @@ func (g *Gang) matMulInts(dst []float32, x *Operand, w *Matrix) {
 // intTile multiplies the tile of h rows that begins at row i by panels p0 … p1-1.
 func (g *Gang) intTile(h, p0, p1, i int, x *Operand, w *Matrix, c *float32, ldc int) {
 	q, d := w.offsets(p0, 0)
-	e := i * w.blocks
-	a, np := &x.ints[i*x.cols], p1-p0
+	e := 2 * i * w.blocks
+	a, np := &x.ints[2*i*x.cols], p1-p0
 	switch w.form {
 	case zeroForm4:
 		g.kit.zero4[h](np, w.blocks, &w.qs[q], &w.ds[d], a, &x.scales[e], &x.inits4[e], c, ldc)

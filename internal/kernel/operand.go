@@ -15,7 +15,7 @@ type Operand struct {
 
 	lock           sync.Mutex // guards what follows: made when the first product asks
 	hasInts        bool
-	ints           []int8 // tiles, see zeroTile
+	ints           []int8 // tiles, see zeroTile: two int8 per number
 	scales, sums   []float32
 	inits4, inits8 []int32
 
@@ -34,12 +34,12 @@ func (g *Gang) Prepare(op *Operand, x []float32, n, cols int, p Precision) {
 	op.hasInts, op.hasPairs = false, false
 }
 
-// rowsPerChunk is how many rows are made ready at a time; a multiple of 12, so
-// that chunks end where tiles do.
+// rowsPerChunk is how many rows are made ready at a time; a multiple of 8 and of
+// 12, so that chunks end where tiles do.
 const rowsPerChunk = 24
 
-// quantised makes the int8 form of op: per block of 32 of each row a scale, so
-// that a row's numbers do not depend on its neighbours.
+// quantised makes the int8 form of op: per block of 32 of each row a coarse and
+// a fine scale, so that a row's numbers do not depend on its neighbours.
 func (g *Gang) quantised(op *Operand) {
 	op.lock.Lock()
 	defer op.lock.Unlock()
@@ -47,16 +47,16 @@ func (g *Gang) quantised(op *Operand) {
 		return
 	}
 	blocks := op.cols / block
-	op.ints = grow(op.ints, op.n*op.cols)
-	op.scales, op.sums = grow(op.scales, op.n*blocks), grow(op.sums, op.n*blocks)
-	op.inits4, op.inits8 = grow(op.inits4, op.n*blocks), grow(op.inits8, op.n*blocks)
+	op.ints = grow(op.ints, 2*op.n*op.cols)
+	op.scales, op.sums = grow(op.scales, 2*op.n*blocks), grow(op.sums, 2*op.n*blocks)
+	op.inits4, op.inits8 = grow(op.inits4, 2*op.n*blocks), grow(op.inits8, 2*op.n*blocks)
 	g.pool.Run((op.n+rowsPerChunk-1)/rowsPerChunk, func(chunk int) {
 		from, to := chunk*rowsPerChunk, min(op.n, (chunk+1)*rowsPerChunk)
 		for i := from; i < to; {
 			h := g.kit.intHeights.next(op.n - i)
 			for r := range h {
-				at := i*blocks + r
-				g.kit.quantise(blocks, h, &op.x[(i+r)*op.cols], &op.ints[i*op.cols+4*r],
+				at := 2 * (i*blocks + r)
+				g.kit.quantise(blocks, h, &op.x[(i+r)*op.cols], &op.ints[2*(i*op.cols+4*r)],
 					&op.scales[at], &op.inits4[at], &op.inits8[at], &op.sums[at])
 			}
 			i += h

@@ -6,23 +6,25 @@ const (
 	narrow    = 16 // columns of a panel of quantised weights
 	wide      = 32 // columns of a panel of floats
 	block     = 32 // numbers along k that share a scale
-	maxHeight = 12
+	maxHeight = 12 // of floats and pairs; 8 of int8
 )
 
-// A zeroTile computes c = x·Wᵀ for a tile of int8 activations and np panels of
+// A zeroTile computes c = x·Wᵀ for a tile of activations and np panels of
 // quantised weights that follow each other, each nblk blocks long. Weights are
-// unsigned and stand for (u-zero)·d.
+// unsigned and stand for (u-zero)·d. A row of activations is two rows of int8,
+// a coarse one and a fine one of what that leaves, which are added up.
 //
 //	qs (np, nblk) blocks, see Matrix; ds (np, nblk, 16) float16
-//	a  (nblk, 8, height, 4) int8; s (nblk, height), the scales of a
-//	init (nblk, height) = -zero · sum of a over the block
+//	a  (nblk, 8, height, 2, 4) int8; s (nblk, height, 2), the scales of a
+//	init (nblk, height, 2) = -zero · sum of a over the block
 //	c  (height, np*16), rows ldc numbers apart
 type zeroTile func(np, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
 // A minTile is a zeroTile for weights that stand for u·d + m.
 //
 //	ms  (np, nblk, 16) float16
-//	sum (nblk, height) = s · sum of a over the block
+//	sum (nblk, height, 2): s · sum of a over the block, both rows of a in the
+//	    first place; the second is not read
 type minTile func(np, nblk int, qs *byte, ds, ms *uint16, a *int8, s, sum *float32, c *float32, ldc int)
 
 // A floatTile computes c = alpha·a·b, or adds it to c when add is 1, for one
@@ -57,8 +59,9 @@ type products struct {
 	integers, pairs bool
 
 	// quantise makes one row of a tile from nblk blocks of x: int8 numbers with
-	// a scale per block, what zeroTile and minTile need, and the distances
-	// between its places given by the height of the tile.
+	// a scale per block, what they leave as int8 numbers with a scale 254 times
+	// finer (together some 15 bits), and what zeroTile and minTile need beside; the
+	// height of the tile gives the distances between its places.
 	quantise func(nblk, height int, x *float32, a *int8, s *float32, init4, init8 *int32, sum *float32)
 
 	// round makes pairs of bfloat16 of 32n numbers.
@@ -89,7 +92,7 @@ func genericProducts() *products {
 		expand8:    expand8Generic,
 		spread4:    spread4Generic,
 		spread8:    spread8Generic,
-		intHeights: heightsTo12, floatHeights: heightsTo12,
+		intHeights: heightsTo8, floatHeights: heightsTo12,
 		expandPairs: expandPairsGeneric,
 		transpose:   transposeGeneric,
 	}
@@ -107,8 +110,9 @@ func genericProducts() *products {
 type heights [13]int
 
 var (
-	heightsTo4  = &heights{0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4}
+	heightsTo2  = &heights{0, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2}
 	heightsTo6  = &heights{0, 1, 2, 3, 4, 3, 6, 4, 4, 6, 6, 6, 6}
+	heightsTo8  = &heights{0, 1, 2, 3, 4, 3, 6, 4, 8, 8, 8, 8, 8}
 	heightsTo12 = &heights{0, 1, 2, 3, 4, 3, 6, 4, 8, 6, 6, 8, 12}
 )
 

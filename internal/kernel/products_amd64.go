@@ -19,26 +19,6 @@ func peakBF16512(n int)
 //go:noescape
 func peakVNNI512(n int)
 
-// zeroTile4x12 is the zeroTile of height 12 on 4-bit weights: see zeroTileGeneric.
-//
-//go:noescape
-func zeroTile4x12(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
-
-// minTile4x12 is the minTile of height 12 on 4-bit weights: see minTileGeneric.
-//
-//go:noescape
-func minTile4x12(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
-
-// zeroTile8x12 is the zeroTile of height 12 on 8-bit weights: see zeroTileGeneric.
-//
-//go:noescape
-func zeroTile8x12(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
-
-// minTile8x12 is the minTile of height 12 on 8-bit weights: see minTileGeneric.
-//
-//go:noescape
-func minTile8x12(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
-
 // zeroTile4x8 is the zeroTile of height 8 on 4-bit weights: see zeroTileGeneric.
 //
 //go:noescape
@@ -294,46 +274,6 @@ func expandPairsAVX512(np int, src *uint32, step int, dst *uint32)
 //
 //go:noescape
 func transposeAVX512(w int, n int, b *float32, ldb int, dst *float32, width int)
-
-// zeroTile4x4AVX2 is the zeroTile of height 4 on 4-bit weights: see zeroTileGeneric.
-//
-//go:noescape
-func zeroTile4x4AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
-
-// minTile4x4AVX2 is the minTile of height 4 on 4-bit weights: see minTileGeneric.
-//
-//go:noescape
-func minTile4x4AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
-
-// zeroTile8x4AVX2 is the zeroTile of height 4 on 8-bit weights: see zeroTileGeneric.
-//
-//go:noescape
-func zeroTile8x4AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
-
-// minTile8x4AVX2 is the minTile of height 4 on 8-bit weights: see minTileGeneric.
-//
-//go:noescape
-func minTile8x4AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
-
-// zeroTile4x3AVX2 is the zeroTile of height 3 on 4-bit weights: see zeroTileGeneric.
-//
-//go:noescape
-func zeroTile4x3AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
-
-// minTile4x3AVX2 is the minTile of height 3 on 4-bit weights: see minTileGeneric.
-//
-//go:noescape
-func minTile4x3AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
-
-// zeroTile8x3AVX2 is the zeroTile of height 3 on 8-bit weights: see zeroTileGeneric.
-//
-//go:noescape
-func zeroTile8x3AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
-
-// minTile8x3AVX2 is the minTile of height 3 on 8-bit weights: see minTileGeneric.
-//
-//go:noescape
-func minTile8x3AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
 // zeroTile4x2AVX2 is the zeroTile of height 2 on 4-bit weights: see zeroTileGeneric.
 //

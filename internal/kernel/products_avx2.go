@@ -7,11 +7,11 @@ package kernel
 func avx2Products() *products {
 	p := genericProducts()
 	p.integers = true
-	p.intHeights, p.floatHeights = heightsTo4, heightsTo6
-	p.zero4 = [maxHeight + 1]zeroTile{1: zeroTile4x1AVX2, 2: zeroTile4x2AVX2, 3: zeroTile4x3AVX2, 4: zeroTile4x4AVX2}
-	p.zero8 = [maxHeight + 1]zeroTile{1: zeroTile8x1AVX2, 2: zeroTile8x2AVX2, 3: zeroTile8x3AVX2, 4: zeroTile8x4AVX2}
-	p.min4 = [maxHeight + 1]minTile{1: minTile4x1AVX2, 2: minTile4x2AVX2, 3: minTile4x3AVX2, 4: minTile4x4AVX2}
-	p.min8 = [maxHeight + 1]minTile{1: minTile8x1AVX2, 2: minTile8x2AVX2, 3: minTile8x3AVX2, 4: minTile8x4AVX2}
+	p.intHeights, p.floatHeights = heightsTo2, heightsTo6
+	p.zero4 = [maxHeight + 1]zeroTile{1: zeroTile4x1AVX2, 2: zeroTile4x2AVX2}
+	p.zero8 = [maxHeight + 1]zeroTile{1: zeroTile8x1AVX2, 2: zeroTile8x2AVX2}
+	p.min4 = [maxHeight + 1]minTile{1: minTile4x1AVX2, 2: minTile4x2AVX2}
+	p.min8 = [maxHeight + 1]minTile{1: minTile8x1AVX2, 2: minTile8x2AVX2}
 	p.float16 = [maxHeight + 1]floatTile{1: floatTile1x16AVX2, 2: floatTile2x16AVX2, 3: floatTile3x16AVX2, 4: floatTile4x16AVX2, 6: floatTile6x16AVX2}
 	for h, tile := range p.float16 {
 		p.float32[h] = nil

@@ -53,19 +53,20 @@ func zeroTileGeneric(h, bits int) zeroTile {
 	return func(np, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int) {
 		size := blockBytes(bits)
 		weights, scales := unsafe.Slice(qs, np*nblk*size), unsafe.Slice(ds, np*nblk*narrow)
-		acts, steps := unsafe.Slice(a, nblk*block*h), unsafe.Slice(s, nblk*h)
-		inits, out := unsafe.Slice(init, nblk*h), unsafe.Slice(c, (h-1)*ldc+np*narrow)
+		rows := 2 * h
+		acts, steps := unsafe.Slice(a, nblk*block*rows), unsafe.Slice(s, nblk*rows)
+		inits, out := unsafe.Slice(init, nblk*rows), unsafe.Slice(c, (h-1)*ldc+np*narrow)
 		var u [block]int32
-		var sums [maxHeight]int32
+		var sums [2 * maxHeight]int32
 		for j := range np * narrow {
 			var acc [maxHeight]float32
 			for b := range nblk {
 				at := j/narrow*nblk + b
 				unpack(&u, weights[at*size:][:size], j%narrow)
-				dots(sums[:h], &u, acts[b*block*h:])
+				dots(sums[:rows], &u, acts[b*block*rows:])
 				d := quant.F16ToF32(scales[at*narrow+j%narrow])
-				for m := range h {
-					acc[m] += float32(sums[m]+inits[b*h+m]) * (d * steps[b*h+m])
+				for m := range rows {
+					acc[m/2] += float32(sums[m]+inits[b*rows+m]) * (d * steps[b*rows+m])
 				}
 			}
 			for m := range h {
@@ -81,20 +82,23 @@ func minTileGeneric(h, bits int) minTile {
 		size := blockBytes(bits)
 		weights := unsafe.Slice(qs, np*nblk*size)
 		scales, minima := unsafe.Slice(ds, np*nblk*narrow), unsafe.Slice(ms, np*nblk*narrow)
-		acts, steps := unsafe.Slice(a, nblk*block*h), unsafe.Slice(s, nblk*h)
-		totals, out := unsafe.Slice(sum, nblk*h), unsafe.Slice(c, (h-1)*ldc+np*narrow)
+		rows := 2 * h
+		acts, steps := unsafe.Slice(a, nblk*block*rows), unsafe.Slice(s, nblk*rows)
+		totals, out := unsafe.Slice(sum, nblk*rows), unsafe.Slice(c, (h-1)*ldc+np*narrow)
 		var u [block]int32
-		var sums [maxHeight]int32
+		var sums [2 * maxHeight]int32
 		for j := range np * narrow {
 			var acc [maxHeight]float32
 			for b := range nblk {
 				at := j/narrow*nblk + b
 				unpack(&u, weights[at*size:][:size], j%narrow)
-				dots(sums[:h], &u, acts[b*block*h:])
+				dots(sums[:rows], &u, acts[b*block*rows:])
 				d, m := quant.F16ToF32(scales[at*narrow+j%narrow]), quant.F16ToF32(minima[at*narrow+j%narrow])
-				for r := range h {
-					acc[r] += float32(sums[r]) * (d * steps[b*h+r])
-					acc[r] += m * totals[b*h+r]
+				for r := range rows {
+					acc[r/2] += float32(sums[r]) * (d * steps[b*rows+r])
+					if r%2 == 0 {
+						acc[r/2] += m * totals[b*rows+r]
+					}
 				}
 			}
 			for m := range h {
@@ -202,9 +206,14 @@ func unpair(p uint32) (lo, hi float32) {
 // leastTop is the largest number of a block below which it counts as zero.
 const leastTop = 0x1p-100
 
+// finer is the ratio of the two scales of an activation: what the coarse row
+// leaves is at most half a step, and half of 254 steps are 127.
+const finer = 254
+
 func quantiseGeneric(nblk, height int, x *float32, a *int8, s *float32, init4, init8 *int32, sum *float32) {
-	src, dst := unsafe.Slice(x, nblk*block), unsafe.Slice(a, (nblk*8-1)*4*height+4)
-	n := (nblk-1)*height + 1
+	rows := 2 * height
+	src, dst := unsafe.Slice(x, nblk*block), unsafe.Slice(a, (nblk*8-1)*4*rows+8)
+	n := (nblk-1)*rows + 2
 	scales, totals := unsafe.Slice(s, n), unsafe.Slice(sum, n)
 	inits4, inits8 := unsafe.Slice(init4, n), unsafe.Slice(init8, n)
 	for b := range nblk {
@@ -216,14 +225,21 @@ func quantiseGeneric(nblk, height int, x *float32, a *int8, s *float32, init4, i
 		if !(top < leastTop) { // written so that a NaN makes the scale a NaN
 			scale, inverse = top*(1.0/127), 127/top
 		}
-		var total int32
+		var coarse, fine int32
 		for e, v := range src[b*block:][:block] {
-			q := int32(math.RoundToEven(float64(v * inverse)))
-			total += q
-			dst[(b*8+e/4)*4*height+e%4] = int8(q)
+			t := float32(v * inverse)
+			q := math.RoundToEven(float64(t))
+			left := float32(t-float32(q)) * finer
+			r := math.RoundToEven(float64(left))
+			coarse, fine = coarse+int32(q), fine+int32(r)
+			at := (b*8+e/4)*4*rows + e%4
+			dst[at], dst[at+4] = int8(q), int8(r)
 		}
-		scales[b*height], totals[b*height] = scale, scale*float32(total)
-		inits4[b*height], inits8[b*height] = -zero4*total, -zero8*total
+		at := b * rows
+		scales[at], scales[at+1] = scale, scale*(1.0/finer)
+		totals[at] = float32(scale*float32(coarse)) + float32(scales[at+1]*float32(fine))
+		inits4[at], inits8[at] = -zero4*coarse, -zero8*coarse
+		inits4[at+1], inits8[at+1] = -zero4*fine, -zero8*fine
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 // avx2 writes the products with AVX2, FMA and F16C.
 func avx2() {
-	for h := 4; h > 0; h-- {
+	for h := 2; h > 0; h-- {
 		for _, bits := range []int{4, 8} {
 			intTileAVX2(h, bits, false)
 			intTileAVX2(h, bits, true)
@@ -50,7 +50,7 @@ func words(name string, word uint32) Mem {
 //
 // VPMADDUBSW adds two products in 16 bits. With weights of 4 bits the eight
 // groups of a block fit: 8·2·15·127 < 2¹⁵. Weights of 8 bits are two nibbles,
-// summed apart, of which the high one counts sixteen times. y0-3 are the floats,
+// summed apart, of which the high one counts sixteen times. y0-1 are the floats,
 // y4-7 the sums of low nibbles, y8-11 those of high ones.
 func intTileAVX2(h, bits int, minima bool) {
 	intText(h, bits, minima, "AVX2")
@@ -132,16 +132,16 @@ func (t *intsAVX2) dots() {
 		VPAND(mask, high, low)
 		VPSRLD(U8(4), high, high)
 		VPAND(mask, high, high)
-		for m := range t.h {
+		for m := range t.rows {
 			if t.bits == 8 { // group j, both nibbles
-				VPBROADCASTD(Mem{Base: t.a, Disp: 4 * (j*t.h + m)}, x)
+				VPBROADCASTD(Mem{Base: t.a, Disp: 4 * (j*t.rows + m)}, x)
 				add(p, y[4+m], low)
 				add(p, y[8+m], high)
 				continue
 			}
-			VPBROADCASTD(Mem{Base: t.a, Disp: 4 * (2*j*t.h + m)}, x)
+			VPBROADCASTD(Mem{Base: t.a, Disp: 4 * (2*j*t.rows + m)}, x)
 			add(p, y[4+m], low)
-			VPBROADCASTD(Mem{Base: t.a, Disp: 4 * ((2*j+1)*t.h + m)}, x)
+			VPBROADCASTD(Mem{Base: t.a, Disp: 4 * ((2*j+1)*t.rows + m)}, x)
 			add(p, y[8+m], high)
 		}
 		first = false
@@ -156,7 +156,7 @@ func (t *intsAVX2) scale() {
 		VCVTPH2PS(Mem{Base: t.ms}, least)
 	}
 	ones := words("ones16", 0x00010001)
-	for m := range t.h {
+	for m := range t.rows {
 		sum, high := y[4+m], y[8+m]
 		if t.bits == 8 {
 			VPMADDWD(ones, sum, sum)
@@ -173,15 +173,15 @@ func (t *intsAVX2) scale() {
 		VCVTDQ2PS(sum, sum)
 		VBROADCASTSS(Mem{Base: t.s, Disp: 4 * m}, v)
 		VMULPS(d, v, v)
-		VFMADD231PS(sum, v, y[m])
-		if t.minima {
+		VFMADD231PS(sum, v, y[m/2])
+		if t.minima && m%2 == 0 { // the total of both rows
 			VBROADCASTSS(Mem{Base: t.e, Disp: 4 * m}, v)
-			VFMADD231PS(v, least, y[m])
+			VFMADD231PS(v, least, y[m/2])
 		}
 	}
 }
 
-// quantiseAVX2 writes a row of a tile as int8 with a scale per 32.
+// quantiseAVX2 writes a row of a tile as two rows of int8, as quantise does.
 func quantiseAVX2() {
 	r := quantiseText("AVX2")
 	Label("block")
@@ -197,29 +197,39 @@ func quantiseAVX2() {
 	fold(func(a, b, dst Op) { VPMAXUD(a, b, dst) }, reg.X4, reg.X5)
 	VPMAXUD(words("leastTop", leastTop), reg.X4, reg.X7)
 	VPCMPEQD(reg.X4, reg.X7, reg.X7) // top >= leastTop
-	VMULPS(words("inverse127", 0x3c010204), reg.X4, reg.X5)
+	VMULPS(words("inverse127", bitsInverse127), reg.X4, reg.X5)
 	VPAND(reg.X7, reg.X5, reg.X5)
-	VMOVUPS(words("f127", 0x42fe0000), reg.X6)
+	VMOVUPS(words("f127", bits127), reg.X6)
 	VDIVPS(reg.X4, reg.X6, reg.X6)
 	VPAND(reg.X7, reg.X6, reg.X6)
-	VMOVSS(reg.X5, Mem{Base: r.s})
 	VBROADCASTSS(reg.X6, y[6])
 	for i := range 4 {
 		VMULPS(y[i], y[6], y[i])
+		VCVTPS2DQ(y[i], y[8+i])
+		VCVTDQ2PS(y[8+i], y[12])
+		VSUBPS(y[12], y[i], y[i])
+		VMULPS(words("f254", bits254), y[i], y[i])
 		VCVTPS2DQ(y[i], y[i])
 	}
-	VPACKSSDW(y[1], y[0], y[0])
-	VPACKSSDW(y[3], y[2], y[2])
-	VPACKSSWB(y[2], y[0], y[0]) // dwords: groups 0 2 4 6 | 1 3 5 7
-	VEXTRACTI128(U8(1), y[0], reg.X1)
-	r.scatter(reg.X0, reg.X1, [8]int{0, 4, 1, 5, 2, 6, 3, 7})
-	VMOVDQU(words("ones8", 0x01010101), y[2])
-	VPMADDUBSW(y[0], y[2], y[0])
-	VPMADDWD(words("ones16", 0x00010001), y[0], y[0])
-	VEXTRACTI128(U8(1), y[0], reg.X1)
-	VPADDD(reg.X0, reg.X1, reg.X0)
-	fold(func(a, b, dst Op) { VPADDD(a, b, dst) }, reg.X0, reg.X1)
-	r.totals(reg.X0, reg.X5)
+	VMULPS(words("inverse254", bitsInverse254), reg.X5, reg.X6)
+	for row, x := range [2]int{8, 0} {
+		VPACKSSDW(y[x+1], y[x], y[x])
+		VPACKSSDW(y[x+3], y[x+2], y[x+2])
+		VPACKSSWB(y[x+2], y[x], y[x]) // dwords: groups 0 2 4 6 | 1 3 5 7
+		low, sum := []reg.VecPhysical{reg.X8, reg.X0}[row], []reg.VecPhysical{reg.X13, reg.X14}[row]
+		VEXTRACTI128(U8(1), y[x], reg.X15)
+		r.scatter(row, low, reg.X15, [8]int{0, 4, 1, 5, 2, 6, 3, 7})
+		VMOVDQU(words("ones8", 0x01010101), y[7])
+		VPMADDUBSW(y[x], y[7], y[x])
+		VPMADDWD(words("ones16", 0x00010001), y[x], y[x])
+		VEXTRACTI128(U8(1), y[x], reg.X15)
+		VPADDD(low, reg.X15, sum)
+		fold(func(a, b, dst Op) { VPADDD(a, b, dst) }, sum, reg.X15)
+		r.totals(row, sum, []reg.VecPhysical{reg.X5, reg.X6}[row])
+	}
+	VADDSS(reg.X13, reg.X14, reg.X13)
+	VMOVSS(reg.X13, Mem{Base: r.sum})
+	r.next()
 	DECQ(r.n)
 	JNZ(LabelRef("block"))
 	VZEROUPPER()

@@ -47,15 +47,15 @@ func (p weightPointers) advance() {
 	}
 }
 
-// activationPointers are where the activations of a tile are read: e holds sums
-// with minima, initial sums without.
+// activationPointers are where the activations of a tile are read, two rows of
+// int8 for each of floats: e holds sums with minima, initial sums without.
 type activationPointers struct {
-	h       int
+	rows    int
 	a, s, e reg.GPVirtual
 }
 
 func newActivationPointers(h int) activationPointers {
-	return activationPointers{h, GP64(), GP64(), GP64()}
+	return activationPointers{2 * h, GP64(), GP64(), GP64()}
 }
 
 // restart goes back to the first block.
@@ -71,9 +71,9 @@ func (p activationPointers) restart(minima bool) {
 
 // advance moves to the next block.
 func (p activationPointers) advance() {
-	ADDQ(U32(uint32(32*p.h)), p.a)
-	ADDQ(U32(uint32(4*p.h)), p.s)
-	ADDQ(U32(uint32(4*p.h)), p.e)
+	ADDQ(U32(uint32(32*p.rows)), p.a)
+	ADDQ(U32(uint32(4*p.rows)), p.s)
+	ADDQ(U32(uint32(4*p.rows)), p.e)
 }
 
 // storePanel writes one register per row to c, rows ldc bytes apart.
@@ -90,14 +90,14 @@ func storePanel(c, ldc reg.GPVirtual, sums []reg.VecPhysical) {
 
 // intTile writes zeroTile4, zeroTile8, minTile4 and minTile8 of height h.
 //
-// z0-11 hold the floats of the panel, z12-23 the integers of the block. Few rows
+// z0-7 hold the floats of the panel, z8-23 the integers of the block. Few rows
 // split their products over several chains, to hide the latency.
 func intTile(h, bits int, minima bool) {
 	intText(h, bits, minima, "")
 	np, nblk, c, ldc, n := param("np"), param("nblk"), param("c"), param("ldc"), GP64()
 	SHLQ(U8(2), ldc)
 	t := &ints{weightPointers: newWeightPointers(bits, minima), activationPointers: newActivationPointers(h)}
-	t.chains = map[int]int{1: 4, 2: 2, 3: 2}[h]
+	t.chains = map[int]int{1: 4, 2: 2, 3: 2, 4: 2}[h]
 	if t.chains == 0 {
 		t.chains = 1
 	}
@@ -134,11 +134,11 @@ type ints struct {
 }
 
 // sum is the accumulator of row m for group g of four numbers.
-func (t *ints) sum(m, g int) reg.VecPhysical { return z[12+m*t.chains+g%t.chains] }
+func (t *ints) sum(m, g int) reg.VecPhysical { return z[8+m*t.chains+g%t.chains] }
 
 // start sets the accumulators.
 func (t *ints) start() {
-	for m := range t.h {
+	for m := range t.rows {
 		for i := range t.chains {
 			if i == 0 && !t.minima {
 				VPBROADCASTD(Mem{Base: t.e, Disp: 4 * m}, t.sum(m, 0))
@@ -162,19 +162,19 @@ func (t *ints) dots() {
 			VMOVDQU32(Mem{Base: t.qs, Disp: 128 * j}, low)
 			VMOVDQU32(Mem{Base: t.qs, Disp: 128*j + 64}, high)
 		}
-		if t.h <= 4 {
+		if t.rows <= 8 {
 			for i := range t.bits / 4 {
 				PREFETCHT0(Mem{Base: t.qs, Disp: 16*t.bits*j + 64*i + ahead})
 			}
 		}
 		for half, w := range []reg.VecPhysical{low, high} {
 			g := 2*j + half
-			for m := range t.h {
-				VPDPBUSD_BCST(Mem{Base: t.a, Disp: 4 * (g*t.h + m)}, w, t.sum(m, g))
+			for m := range t.rows {
+				VPDPBUSD_BCST(Mem{Base: t.a, Disp: 4 * (g*t.rows + m)}, w, t.sum(m, g))
 			}
 		}
 	}
-	for m := range t.h {
+	for m := range t.rows {
 		for step := 1; step < t.chains; step *= 2 {
 			for i := 0; i+step < t.chains; i += 2 * step {
 				VPADDD(t.sum(m, i), t.sum(m, i+step), t.sum(m, i))
@@ -190,13 +190,13 @@ func (t *ints) scale() {
 	if t.minima {
 		VCVTPH2PS(Mem{Base: t.ms}, least)
 	}
-	for m := range t.h {
+	for m := range t.rows {
 		p, sum := products[m%3], t.sum(m, 0)
 		VCVTDQ2PS(sum, sum)
 		VMULPS_BCST(Mem{Base: t.s, Disp: 4 * m}, d, p)
-		VFMADD231PS(sum, p, z[m])
-		if t.minima {
-			VFMADD231PS_BCST(Mem{Base: t.e, Disp: 4 * m}, least, z[m])
+		VFMADD231PS(sum, p, z[m/2])
+		if t.minima && m%2 == 0 { // the total of both rows
+			VFMADD231PS_BCST(Mem{Base: t.e, Disp: 4 * m}, least, z[m/2])
 		}
 	}
 }
@@ -207,14 +207,14 @@ type activationRow struct {
 	s, init4, init8, sum reg.GPVirtual
 }
 
-// quantiseText begins a function that makes a row of a tile int8.
+// quantiseText begins a function that makes a row of a tile two rows of int8.
 func quantiseText(suffix string) activationRow {
 	TEXT("quantise"+suffix, NOSPLIT, "func(nblk, height int, x *float32, a *int8, s *float32, init4, init8 *int32, sum *float32)")
 	Pragma("noescape")
 	Doc("quantise" + suffix + " is quantiseGeneric.")
 	r := activationRow{param("nblk"), param("height"), param("x"), param("a"),
 		param("s"), param("init4"), param("init8"), param("sum")}
-	SHLQ(U8(2), r.step)
+	SHLQ(U8(3), r.step)
 	return r
 }
 
@@ -226,48 +226,63 @@ func fold(op func(a, b, dst Op), x, t reg.VecPhysical) {
 	}
 }
 
-// scatter writes the eight groups of four bytes in x, group i being dword
-// order[i], and moves a to the next block.
-func (r activationRow) scatter(low, high reg.VecPhysical, order [8]int) {
+// scatter writes the eight groups of four bytes of the coarse (0) or the fine (1)
+// row, group i being dword order[i].
+func (r activationRow) scatter(row int, low, high reg.VecPhysical, order [8]int) {
 	at := GP64()
-	MOVQ(r.a, at)
+	LEAQ(Mem{Base: r.a, Disp: 4 * row}, at)
 	for g, i := range order {
 		VPEXTRD(U8(uint8(i%4)), []reg.VecPhysical{low, high}[i/4], Mem{Base: at})
 		if g < 7 {
 			ADDQ(r.step, at)
 		}
 	}
-	LEAQ(Mem{Base: r.a, Index: r.step, Scale: 8}, r.a)
 }
 
-// totals writes what follows from the sum of the block, which is in x, and its
-// scale, and moves to the next block.
-func (r activationRow) totals(x, scale reg.VecPhysical) {
+// totals writes the scale of a row and what follows from the sum of its block,
+// which is in x. It leaves scale times sum in x.
+func (r activationRow) totals(row int, x, scale reg.VecPhysical) {
 	total := GP32()
+	VMOVSS(scale, Mem{Base: r.s, Disp: 4 * row})
 	VMOVD(x, total)
 	VCVTDQ2PS(x, x)
 	VMULSS(x, scale, x)
-	VMOVSS(x, Mem{Base: r.sum})
 	NEGL(total)
 	SHLL(U8(3), total)
-	MOVL(total, Mem{Base: r.init4})
+	MOVL(total, Mem{Base: r.init4, Disp: 4 * row})
 	SHLL(U8(4), total)
-	MOVL(total, Mem{Base: r.init8})
+	MOVL(total, Mem{Base: r.init8, Disp: 4 * row})
+}
+
+// next moves to the next block.
+func (r activationRow) next() {
+	LEAQ(Mem{Base: r.a, Index: r.step, Scale: 8}, r.a)
 	ADDQ(U32(128), r.x)
 	for _, p := range []reg.GPVirtual{r.s, r.init4, r.init8, r.sum} {
 		ADDQ(r.step, p)
 	}
 }
 
-// quantise writes quantiseAVX512: a row of a tile as int8 with a scale per 32.
+// The bits of the numbers that quantise uses.
+const (
+	bits127        = 0x42fe0000
+	bits254        = 0x437e0000
+	bitsInverse127 = 0x3c010204
+	bitsInverse254 = 0x3b810204
+)
+
+// quantise writes quantiseAVX512: a row of a tile as int8 with a scale per 32,
+// and what that leaves as int8 with a scale 254 times finer.
 func quantise() {
 	r := quantiseText("AVX512")
 	magnitude := z[31]
 	fill(0x7fffffff, magnitude)
 	fill(0x01010101, z[30])
-	fill(0x42fe0000, z[29]) // 127
-	fill(0x3c010204, z[28]) // 1/127
+	fill(bits127, z[29])
+	fill(bitsInverse127, z[28])
 	fill(leastTop, z[27])
+	fill(bits254, z[26])
+	fill(bitsInverse254, z[25])
 	Label("block")
 	VMOVUPS(Mem{Base: r.x}, z[0])
 	VMOVUPS(Mem{Base: r.x, Disp: 64}, z[1])
@@ -282,21 +297,34 @@ func quantise() {
 	VPCMPUD(U8(5), reg.X27, reg.X2, reg.K1) // top >= leastTop
 	VMULPS_Z(reg.X28, reg.X2, reg.K1, reg.X4)
 	VDIVPS_Z(reg.X2, reg.X29, reg.K1, reg.X5)
-	VMOVSS(reg.X4, Mem{Base: r.s})
+	VMULPS(reg.X25, reg.X4, reg.X6)
 	VBROADCASTSS(reg.X5, z[5])
-	for i, low := range []reg.VecPhysical{reg.X0, reg.X1} {
+	for i, x := range []reg.VecPhysical{reg.X0, reg.X1} {
+		coarse, back := z[8+i], z[10+i]
 		VMULPS(z[i], z[5], z[i])
+		VCVTPS2DQ(z[i], coarse)
+		VCVTDQ2PS(coarse, back)
+		VSUBPS(back, z[i], z[i])
+		VMULPS(z[26], z[i], z[i])
 		VCVTPS2DQ(z[i], z[i])
-		VPMOVSDB(z[i], low)
+		VPMOVSDB(z[i], x)
+		VPMOVSDB(coarse, []reg.VecPhysical{reg.X8, reg.X9}[i])
 	}
-	r.scatter(reg.X0, reg.X1, [8]int{0, 1, 2, 3, 4, 5, 6, 7})
-	VINSERTI128(U8(1), reg.X1, reg.Y0, reg.Y0)
-	VPXOR(reg.Y1, reg.Y1, reg.Y1)
-	VPDPBUSD(y[0], y[30], y[1])
-	VEXTRACTI128(U8(1), reg.Y1, reg.X2)
-	VPADDD(reg.X1, reg.X2, reg.X1)
-	fold(func(a, b, dst Op) { VPADDD(a, b, dst) }, reg.X1, reg.X2)
-	r.totals(reg.X1, reg.X4)
+	for row, x := range [][2]reg.VecPhysical{{reg.X8, reg.X9}, {reg.X0, reg.X1}} {
+		low, high, sum := x[0], x[1], []reg.VecPhysical{reg.X12, reg.X13}[row]
+		r.scatter(row, low, high, [8]int{0, 1, 2, 3, 4, 5, 6, 7})
+		bytes := []reg.VecPhysical{y[8], y[0]}[row]
+		VINSERTI128(U8(1), high, bytes, bytes)
+		VPXOR(reg.Y14, reg.Y14, reg.Y14)
+		VPDPBUSD(bytes, y[30], y[14])
+		VEXTRACTI128(U8(1), reg.Y14, reg.X15)
+		VPADDD(reg.X14, reg.X15, sum)
+		fold(func(a, b, dst Op) { VPADDD(a, b, dst) }, sum, reg.X15)
+		r.totals(row, sum, []reg.VecPhysical{reg.X4, reg.X6}[row])
+	}
+	VADDSS(reg.X12, reg.X13, reg.X12)
+	VMOVSS(reg.X12, Mem{Base: r.sum})
+	r.next()
 	DECQ(r.n)
 	JNZ(LabelRef("block"))
 	VZEROUPPER()
