@@ -61,23 +61,16 @@ type globals struct {
 
 // load reads the configuration and lays the flags over it.
 func (g globals) load() (config.Config, error) {
-	c, err := config.Load(g.Config, os.Environ())
-	if err != nil {
-		return c, err
-	}
-	if g.Listen != "" {
-		c.Listen = g.Listen
-	}
-	if g.Data != "" {
-		c.Data = g.Data
-	}
-	if g.Models != "" {
-		c.Models = g.Models
+	var flags []string
+	for key, value := range map[string]string{"listen": g.Listen, "data": g.Data, "models": g.Models} {
+		if value != "" {
+			flags = append(flags, key+"="+value)
+		}
 	}
 	if g.Threads != 0 {
-		c.Threads = g.Threads
+		flags = append(flags, fmt.Sprintf("threads=%d", g.Threads))
 	}
-	return c, c.Check()
+	return config.Load(g.Config, os.Environ(), flags...)
 }
 
 // run parses the command line and runs the command.

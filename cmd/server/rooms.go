@@ -73,7 +73,8 @@ func (r *rooms) assistant(cfg config.Config) (*assistant.Assistant, error) {
 		return nil, err
 	}
 	return assistant.New(r.catalog, r.gang, assistant.Options{
-		Engine:    engine.Options{Slots: cfg.Serve.Slots, Context: cfg.Serve.Context, Queue: cfg.Serve.Queue},
+		Engine: engine.Options{Slots: cfg.Serve.Slots, Context: cfg.Serve.Context,
+			Queue: cfg.Serve.Queue, Chunk: cfg.Serve.PromptChunk},
 		Precision: p,
 	}), nil
 }
@@ -82,7 +83,7 @@ func (r *rooms) assistant(cfg config.Config) (*assistant.Assistant, error) {
 func limits(c config.Dataset) data.Limits {
 	l := data.DefaultLimits()
 	l.Bytes, l.LineBytes = c.MaxBytes, c.MaxLineBytes
-	l.Conversations, l.Messages = c.MaxConversations, c.MaxMessages
+	l.Conversations, l.Messages, l.Depth = c.MaxConversations, c.MaxMessages, c.MaxDepth
 	return l
 }
 

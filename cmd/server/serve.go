@@ -40,10 +40,11 @@ func (serveCmd) Run(ctx context.Context, cfg config.Config) error {
 	ask.Observe, ask.Pass = meters.Answer, meters.Pass
 
 	queue, err := jobs.New(r.store, r.tuner, jobs.Options{
-		Workers: cfg.Jobs.Workers,
-		Dir:     jobsDir(cfg),
-		Slice:   cfg.Jobs.Slice,
-		MaxJobs: cfg.Jobs.MaxQueued,
+		Workers:  cfg.Jobs.Workers,
+		Dir:      jobsDir(cfg),
+		Slice:    cfg.Jobs.Slice,
+		MaxJobs:  cfg.Jobs.MaxQueued,
+		Attempts: cfg.Jobs.Attempts,
 	}, log)
 	if err != nil {
 		return err

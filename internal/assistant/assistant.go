@@ -183,7 +183,7 @@ func (a *Assistant) answer(ctx context.Context, q Question, w *watch) iter.Seq2[
 			return
 		}
 		usage := Usage{Prompt: len(request.Prompt)}
-		text := writer{decoder: m.Tokens.NewDecoder(), cut: cutter{stops: q.Stop}}
+		text := writer{decoder: m.Template.Answer(m.Tokens, request.Prompt), cut: cutter{stops: q.Stop}}
 		for token, err := range e.Generate(ctx, request) {
 			if err != nil {
 				yield(Delta{Usage: usage}, err)

@@ -3,13 +3,13 @@ package assistant
 import (
 	"strings"
 
+	"afina/internal/chat"
 	"afina/internal/engine"
-	"afina/internal/tokenizer"
 )
 
 // writer turns tokens into the text to show.
 type writer struct {
-	decoder *tokenizer.Decoder
+	decoder *chat.Answer
 	cut     cutter
 }
 

@@ -134,8 +134,8 @@ func TestSmolLM2Fast(t *testing.T) {
 	})
 	n := float64(o.positions(gang))
 	t.Logf("%v positions: top-1 agreement %.2f %%, mean KL %.5f", n, 100*float64(agreed)/n, divergence/n)
-	if gang.Level() != kernel.Generic && float64(agreed)/n < 0.92 {
-		t.Errorf("top-1 agreement is %.2f %%, it has been 92.7 %% and more", 100*float64(agreed)/n)
+	if gang.Level() != kernel.Generic && float64(agreed)/n < 0.98 {
+		t.Errorf("top-1 agreement is %.2f %%, at least 98 %% is asked", 100*float64(agreed)/n)
 	}
 	if divergence/n > 0.01 {
 		t.Errorf("mean KL is %.4f, at most 0.01 is allowed", divergence/n)
