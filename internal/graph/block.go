@@ -108,11 +108,10 @@ func (b *block) forward(x, params, y []float32) {
 	a := b.acts()
 	act := b.activate(a, b.attend(a, x, params), params)
 	r := b.run
-	s, sum := &r.arena.scratch, r.arena.sum[:len(y)]
+	s := &r.arena.scratch
 	r.gang.Prepare(&s.inner, act, r.n, r.dims.FFN, r.options.Precision)
-	b.apply(a, &b.down, sum, &s.inner, act, params)
-	copy(y, a.mid)
-	r.gang.Add(y, sum)
+	b.apply(a, &b.down, y, &s.inner, act, params)
+	r.gang.Add(y, a.mid)
 }
 
 // attend computes everything up to mid and returns what q, k and v have read.
@@ -128,11 +127,9 @@ func (b *block) attend(a activations, x, params []float32) (normed []float32) {
 	b.rotate(a.q, a.k, false)
 	r.gang.Attention(a.out, a.lse, a.q, a.k, a.v, r.batch.First, r.heads)
 
-	sum := s.sum[:n*d.Hidden]
 	r.gang.Prepare(&s.inner, a.out, n, r.arena.query, r.options.Precision)
-	b.apply(a, &b.o, sum, &s.inner, a.out, params)
-	copy(a.mid, x)
-	r.gang.Add(a.mid, sum)
+	b.apply(a, &b.o, a.mid, &s.inner, a.out, params)
+	r.gang.Add(a.mid, x)
 	return normed
 }
 

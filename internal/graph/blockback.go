@@ -25,20 +25,18 @@ func (b *blockBack) Type() hm.Type {
 
 func (b *blockBack) InferShape(in ...G.DimSizer) (tensor.Shape, error) { return sameShape(in) }
 
-// Do is the backward.
+// Do is the backward. The gradient of the stream is one buffer that all blocks
+// add to in turn: dy is turned into dx where it lies, and nobody reads it after.
 func (b *blockBack) Do(in ...G.Value) (G.Value, error) {
 	return b.guard(func() G.Value {
-		r := b.run
-		// The gradient that came in lies in the other of the two.
-		dx := r.arena.grads[b.block.index%2].matrix(r.n, r.dims.Hidden)
-		b.block.backward(floats(dx), floats(in[2]), floats(in[0]), floats(in[1]))
-		return dx
+		b.block.backward(floats(in[2]), floats(in[0]), floats(in[1]))
+		return in[2]
 	})
 }
 
-// backward adds the gradient of the parameters and writes dx, which the first
-// block leaves as it is.
-func (b *block) backward(dx, dy, x, params []float32) {
+// backward adds the gradient of the parameters and turns d from the gradient of
+// the block's value into that of x. The first block leaves it short of that.
+func (b *block) backward(d, x, params []float32) {
 	r, a := b.run, b.acts()
 	var act []float32
 	if r.options.Memory == Recompute {
@@ -47,66 +45,56 @@ func (b *block) backward(dx, dy, x, params []float32) {
 	} else {
 		act = b.act(a)
 	}
-	size := r.n * r.dims.Hidden
-	normed, dnormed := r.arena.normed[:size], r.arena.dnormed[:size]
-	clear(dnormed)
+	normed, dnormed := r.arena.normed[:len(d)], r.arena.dnormed[:len(d)]
 	if r.spec.Parallel {
 		r.norm(normed, x, r.n, b.layer.AttnNorm)
-		b.mlpBack(a, dnormed, dy, normed, act, params)
-		b.attendBack(a, dnormed, dy, normed, params)
-		copy(dx, dy)
+		b.mlpBack(a, dnormed, d, normed, act, params)
 	} else {
 		r.norm(normed, a.mid, r.n, b.layer.FFNNorm)
-		b.mlpBack(a, dnormed, dy, normed, act, params)
-		dmid := r.arena.dmid[:size]
-		copy(dmid, dy)
-		r.normBack(dmid, dnormed, a.mid, r.n, b.layer.FFNNorm)
-
+		b.mlpBack(a, dnormed, d, normed, act, params)
+		r.normBack(d, dnormed, a.mid, r.n, b.layer.FFNNorm)
 		r.norm(normed, x, r.n, b.layer.AttnNorm)
-		clear(dnormed)
-		b.attendBack(a, dnormed, dmid, normed, params)
-		copy(dx, dmid)
 	}
+	b.attendBack(a, dnormed, d, normed, params)
 	if b.index > 0 {
-		r.normBack(dx, dnormed, x, r.n, b.layer.AttnNorm)
+		r.normBack(d, dnormed, x, r.n, b.layer.AttnNorm)
 	}
 }
 
-// mlpBack adds the gradient of the MLP to dnormed, given that of its value.
+// mlpBack writes the gradient of the MLP to dnormed, given that of its value.
 func (b *block) mlpBack(a activations, dnormed, dy, normed, act, params []float32) {
 	r := b.run
 	dact := r.arena.dact[:len(act)]
-	clear(dact)
-	b.back(a, &b.down, dact, dy, act, params)
+	b.back(a, &b.down, dact, dy, act, params, true)
 	if r.spec.Activation == model.SwiGLU {
 		r.gang.SwiGLUBack(a.gate, a.up, dact, a.gate, a.up)
-		b.back(a, &b.gate, dnormed, a.gate, normed, params)
-		b.back(a, &b.up, dnormed, a.up, normed, params)
+		b.back(a, &b.gate, dnormed, a.gate, normed, params, true)
+		b.back(a, &b.up, dnormed, a.up, normed, params, false)
 		return
 	}
 	r.gang.GELUBack(dact, dact, a.up)
-	b.back(a, &b.up, dnormed, dact, normed, params)
+	b.back(a, &b.up, dnormed, dact, normed, params, true)
 }
 
-// attendBack adds the gradient of the attention to dnormed, given that of its
-// value. The first block's stops at the parameters.
+// attendBack writes the gradient of the attention to dnormed, given that of its
+// value; in a parallel block it adds to that of the MLP. The first block's stops
+// at the parameters.
 func (b *block) attendBack(a activations, dnormed, dy, normed, params []float32) {
 	r := b.run
 	s, n := &r.arena.scratch, r.n
 	dout, dq := s.dout[:n*r.arena.query], s.dq[:n*r.arena.query]
 	dk, dv := s.dk[:n*r.arena.kv], s.dv[:n*r.arena.kv]
-	clear(dout)
-	b.back(a, &b.o, dout, dy, a.out, params)
+	b.back(a, &b.o, dout, dy, a.out, params, true)
 	r.gang.AttentionBack(dq, dk, dv, dout, a.out, a.lse, a.q, a.k, a.v, r.batch.First, r.heads)
 	b.rotate(dq, dk, true)
 	if b.index == 0 {
 		dnormed = nil
 	}
-	b.back(a, &b.q, dnormed, dq, normed, params)
-	b.back(a, &b.k, dnormed, dk, normed, params)
-	b.back(a, &b.v, dnormed, dv, normed, params)
+	b.back(a, &b.q, dnormed, dq, normed, params, !r.spec.Parallel)
+	b.back(a, &b.k, dnormed, dk, normed, params, false)
+	b.back(a, &b.v, dnormed, dv, normed, params, false)
 }
 
-func (b *block) back(a activations, l *linear, dx, dy, x, params []float32) {
-	l.backward(b.run, dx, dy, x, params, b.params.grads, b.low(a, l), b.seed())
+func (b *block) back(a activations, l *linear, dx, dy, x, params []float32, fresh bool) {
+	l.backward(b.run, dx, dy, x, params, b.params.grads, b.low(a, l), b.seed(), fresh)
 }

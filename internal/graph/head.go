@@ -42,7 +42,7 @@ func (h *head) Do(in ...G.Value) (G.Value, error) {
 	v, err := h.guard(func() G.Value {
 		r := h.run
 		if r.train {
-			h.dx = r.arena.grads[r.dims.Layers%2].matrix(r.n, r.dims.Hidden)
+			h.dx = r.arena.grad.matrix(r.n, r.dims.Hidden)
 			clear(floats(h.dx))
 		}
 		return nil

@@ -28,30 +28,47 @@ func (l *linear) lower(r *run, x, params, low []float32, seed uint64) {
 }
 
 // backward adds the gradient of the layer: to grads always, and to dx (n, in)
-// unless that is nil.
+// unless that is nil. When dx is fresh, its old content does not count.
 //
 //	dy is (n, out), x is (n, in), low is (n, rank)
-func (l *linear) backward(r *run, dx, dy, x, params, grads, low []float32, seed uint64) {
+func (l *linear) backward(r *run, dx, dy, x, params, grads, low []float32, seed uint64, fresh bool) {
+	switch {
+	case l.adapted:
+		l.lowerBack(r, dx, dy, x, params, grads, low, seed, fresh)
+	case fresh:
+		clear(dx)
+	}
 	if dx != nil {
 		r.gang.MatMulBack(dx, dy, r.n, l.frozen.Weight, r.options.Precision)
 	}
-	if !l.adapted {
-		return
-	}
+}
+
+// lowerBack is the backward of the low-rank product.
+func (l *linear) lowerBack(r *run, dx, dy, x, params, grads, low []float32, seed uint64, fresh bool) {
 	a, b := l.pair(params, r.rank)
 	da, db := l.pair(grads, r.rank)
 	dlow := r.arena.dlow[:r.n*r.rank]
 	r.gang.Gemm(false, false, r.n, r.rank, l.out, r.alpha, dy, b, 0, dlow)
 	r.gang.Gemm(true, false, l.out, r.rank, r.n, r.alpha, dy, low, 1, db)
 	r.gang.Gemm(true, false, r.rank, l.in, r.n, 1, dlow, l.masked(r, x, seed), 1, da)
-	switch {
-	case dx == nil:
-	case r.dropout() == 0:
-		r.gang.Gemm(false, false, r.n, l.in, r.rank, 1, dlow, a, 1, dx)
-	default:
-		masked := r.arena.drop[:r.n*l.in]
-		r.gang.Gemm(false, false, r.n, l.in, r.rank, 1, dlow, a, 0, masked)
-		r.gang.Dropout(masked, masked, r.dropout(), l.salted(seed))
+	if dx == nil {
+		return
+	}
+	if r.dropout() == 0 {
+		beta := float32(1)
+		if fresh {
+			beta = 0
+		}
+		r.gang.Gemm(false, false, r.n, l.in, r.rank, 1, dlow, a, beta, dx)
+		return
+	}
+	masked := r.arena.drop[:r.n*l.in]
+	if fresh {
+		masked = dx
+	}
+	r.gang.Gemm(false, false, r.n, l.in, r.rank, 1, dlow, a, 0, masked)
+	r.gang.Dropout(masked, masked, r.dropout(), l.salted(seed))
+	if !fresh {
 		r.gang.Add(dx, masked)
 	}
 }

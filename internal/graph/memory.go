@@ -50,7 +50,7 @@ func (w widths) kept() int {
 
 // passing is how many numbers per token the scratch of a pass takes.
 func (w widths) passing() int {
-	return 4*w.hidden + 2*w.query + 2*w.kv + 2*w.ffn + w.widest + w.rank
+	return 2*w.hidden + 2*w.query + 2*w.kv + 2*w.ffn + w.widest + w.rank
 }
 
 // activations are what the backward of one block reads besides the block's
@@ -80,9 +80,7 @@ func (a *activations) take(buffer []float32, n int, w widths) []float32 {
 // scratch is what lives only inside one op.
 type scratch struct {
 	normed  []float32 // (n, hidden): the input of q, k, v; then that of gate and up
-	sum     []float32 // (n, hidden): a product on its way into the stream
 	dnormed []float32 // (n, hidden)
-	dmid    []float32 // (n, hidden)
 	dout    []float32 // (n, query): gradient of the attention's out
 	dq      []float32 // (n, query)
 	dk, dv  []float32 // (n, kv)
@@ -96,9 +94,7 @@ type scratch struct {
 
 func (s *scratch) take(buffer []float32, n int, w widths) []float32 {
 	s.normed, buffer = cut(buffer, n*w.hidden)
-	s.sum, buffer = cut(buffer, n*w.hidden)
 	s.dnormed, buffer = cut(buffer, n*w.hidden)
-	s.dmid, buffer = cut(buffer, n*w.hidden)
 	s.dout, buffer = cut(buffer, n*w.query)
 	s.dq, buffer = cut(buffer, n*w.query)
 	s.dk, buffer = cut(buffer, n*w.kv)
@@ -131,7 +127,7 @@ type arena struct {
 	acts   []activations // one per block, or one for all
 	input  slab          // (n, hidden): the embedded tokens
 	values []slab        // (n, hidden): what each block returns
-	grads  [2]slab       // (n, hidden): gradients of block inputs, in turn
+	grad   slab          // (n, hidden): the gradient of the stream
 	chunk  chunk
 }
 
@@ -153,7 +149,7 @@ func kept(m *model.Model, o Options) int {
 // size is how many numbers there are for n tokens.
 func (w widths) size(n, acts, layers, vocab int) int {
 	const cuts = 20 // more than there are in activations, in scratch, and beside them
-	return n*(acts*w.kept()+w.passing()+(layers+3)*w.hidden) + headRows*(vocab+3*w.hidden) + (acts+layers+2)*cuts*line
+	return n*(acts*w.kept()+w.passing()+(layers+2)*w.hidden) + headRows*(vocab+3*w.hidden) + (acts+layers+2)*cuts*line
 }
 
 // of returns the activations of a block, cut to n tokens.
@@ -187,9 +183,7 @@ func (a *arena) grow(n int) error {
 	for i := range a.values {
 		buffer = a.values[i].take(buffer, n*a.hidden)
 	}
-	for i := range a.grads {
-		buffer = a.grads[i].take(buffer, n*a.hidden)
-	}
+	buffer = a.grad.take(buffer, n*a.hidden)
 	a.chunk.take(buffer, a.hidden, a.vocab)
 	return nil
 }
