@@ -20,7 +20,7 @@ var floors = [][]string{
 	{"engine", "train", "store", "catalog"},
 	{"assistant", "finetune", "evaluate"},
 	{"jobs", "metrics"},
-	{"form", "config", "dashboard", "client", "door", "httpapi"},
+	{"form", "config", "dashboard", "client", "progress", "door", "httpapi"},
 }
 
 // homes are the only packages that may import a dependency.
@@ -40,7 +40,7 @@ var homes = map[string][]string{
 	"github.com/knadh/koanf":              {"config"},
 	"github.com/alecthomas/kong":          {},
 	"github.com/ergochat/readline":        {},
-	"github.com/schollz/progressbar":      {},
+	"github.com/schollz/progressbar":      {"progress"},
 }
 
 // TestFloors reads the import lines itself: the result of running "go list"

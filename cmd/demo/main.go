@@ -19,10 +19,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
-
 	"afina/internal/client"
 	"afina/internal/jobs"
+	"afina/internal/progress"
 )
 
 // questions are put to the model before and after.
@@ -163,14 +162,9 @@ func (d demo) tune(ctx context.Context, service *client.Client) (jobs.Job, []job
 		return job, nil, err
 	}
 	fmt.Printf("\n== Training: dataset %s, job %s\n", id, job.ID)
-	bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetWidth(24),
-		progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false))
-	job, err = service.Watch(ctx, job.ID, func(p jobs.Progress) {
-		bar.ChangeMax(p.Steps)
-		bar.Describe(fmt.Sprintf("step %d/%d  loss %.3f  %.0f tokens/s  %.0f s left", p.Step, p.Steps, p.TrainLoss, p.TokensPerSecond, p.ETASeconds))
-		_ = bar.Set(p.Step)
-	})
-	fmt.Fprintln(os.Stderr)
+	bar := progress.New(os.Stderr)
+	job, err = service.Watch(ctx, job.ID, bar.Show)
+	bar.Done()
 	if err != nil {
 		return job, nil, err
 	}

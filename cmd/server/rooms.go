@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"path/filepath"
-	"time"
 
 	"afina/internal/assistant"
 	"afina/internal/catalog"
@@ -103,15 +101,6 @@ func alongside(ctx context.Context, g func(context.Context) error, f func(contex
 		return gerr
 	}
 	return err
-}
-
-// took is a duration as people read it.
-func took(seconds float64) string {
-	d := time.Duration(seconds * float64(time.Second))
-	if d >= time.Hour {
-		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
-	}
-	return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
 }
 
 // openModels builds the rooms of a command that only reads models: it leaves the

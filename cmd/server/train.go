@@ -11,14 +11,13 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/schollz/progressbar/v3"
-
 	"afina/internal/client"
 	"afina/internal/config"
 	"afina/internal/data"
 	"afina/internal/fault"
 	"afina/internal/finetune"
 	"afina/internal/jobs"
+	"afina/internal/progress"
 	"afina/internal/train"
 )
 
@@ -120,10 +119,10 @@ func (c trainCmd) local(ctx context.Context, cfg config.Config, s finetune.Spec)
 	if s, err = r.tuner.Check(ctx, s); err != nil {
 		return err
 	}
-	bar := newBar()
+	bar := progress.New(os.Stderr)
 	dir := filepath.Join(jobsDir(cfg), job)
-	result, err := r.tuner.Run(ctx, s, dir, job, func(e train.Event) { bar.show(jobs.ProgressOf(e)) })
-	bar.finish()
+	result, err := r.tuner.Run(ctx, s, dir, job, func(e train.Event) { bar.Show(jobs.ProgressOf(e)) })
+	bar.Done()
 	if errors.Is(err, context.Canceled) {
 		return errors.New("interrupted; a checkpoint is saved, and the same command goes on from it")
 	}
@@ -157,9 +156,9 @@ func (c trainCmd) remote(ctx context.Context, service *client.Client, s finetune
 	}
 	id := job.ID
 	fmt.Printf("%s submitted to %s as %s, on dataset %s\n", job.Spec.Name, service.Base, id, s.Dataset)
-	bar := newBar()
-	job, err = service.Watch(ctx, id, bar.show)
-	bar.finish()
+	bar := progress.New(os.Stderr)
+	job, err = service.Watch(ctx, id, bar.Show)
+	bar.Done()
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("no longer watching; %s goes on at the service (POST %s/jobs/%s/cancel stops it)", id, service.Base, id)
 	}
@@ -174,42 +173,6 @@ func (c trainCmd) remote(ctx context.Context, service *client.Client, s finetune
 		return fmt.Errorf("%s %s: %s", id, job.Status, job.Error.Message)
 	}
 	return fmt.Errorf("%s is %s", id, job.Status)
-}
-
-// bar shows how far a run is.
-type bar struct {
-	b    *progressbar.ProgressBar
-	eval *float64
-}
-
-func newBar() *bar {
-	return &bar{b: progressbar.NewOptions(-1,
-		progressbar.OptionSetWriter(os.Stderr),
-		progressbar.OptionSetPredictTime(false),
-		progressbar.OptionSetElapsedTime(false),
-		progressbar.OptionSetWidth(24),
-		progressbar.OptionUseANSICodes(false),
-	)}
-}
-
-func (b *bar) show(p jobs.Progress) {
-	if b.b.GetMax() != p.Steps {
-		b.b.ChangeMax(p.Steps)
-	}
-	if p.EvalLoss != nil {
-		b.eval = p.EvalLoss
-	}
-	text := fmt.Sprintf("step %d/%d  loss %.4f", p.Step, p.Steps, p.TrainLoss)
-	if b.eval != nil {
-		text += fmt.Sprintf("  held-out %.4f", *b.eval)
-	}
-	b.b.Describe(text + fmt.Sprintf("  %.0f tokens/s  %s left", p.TokensPerSecond, took(p.ETASeconds)))
-	_ = b.b.Set(p.Step)
-}
-
-func (b *bar) finish() {
-	_ = b.b.Exit()
-	fmt.Fprintln(os.Stderr)
 }
 
 // printResult says what a run left behind.
