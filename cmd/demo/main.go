@@ -155,7 +155,7 @@ func (d demo) tune(ctx context.Context, service *client.Client) (jobs.Job, []job
 	}
 	var job jobs.Job
 	err = service.Post(ctx, "/jobs", map[string]any{
-		"model": d.model, "dataset": id, "epochs": d.epochs,
+		"model": d.model, "dataset": id, "epochs": d.epochs, "learning_rate": 1e-3,
 		"name": "matematicas-" + time.Now().Format("20060102-150405"),
 	}, &job)
 	if err != nil {
