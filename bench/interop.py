@@ -153,7 +153,7 @@ def compare(name, ours, theirs):
         total += max(len(a), len(b)); equal += sum(same)
         prefix += next((i for i, s in enumerate(same) if not s), n)
         whole += a == b
-    print(f"{name}: {equal}/{total} tokens equal ({100 * equal / total:.2f} %), {prefix} before the first difference, {whole}/{len(ours)} answers whole")
+    print(f"{name}: {equal}/{total} tokens equal ({100 * equal / total:.2f} %), {prefix} before the first difference, {whole}/{len(ours)} answers whole", flush=True)
 
 
 if __name__ == "__main__":
