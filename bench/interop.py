@@ -100,6 +100,7 @@ def peft(base, adapter, prompts, tokens):
 
 def llama(bins, base, lora, prompts, tokens):
     """llama.cpp through its C API; by-value structs are passed as 1 KiB blocks (System V ABI)."""
+    import numpy as np
     class Big(C.Structure):
         _fields_ = [("b", C.c_ubyte * 1024)]
 
@@ -135,7 +136,7 @@ def llama(bins, base, lora, prompts, tokens):
             buf = (C.c_int32 * len(cur))(*cur)
             assert L.llama_decode(x, L.llama_batch_get_one(C.cast(buf, C.c_void_p), len(cur))) == 0
             p = L.llama_get_logits_ith(x, -1)
-            nxt = max(range(vocab), key=lambda i: p[i])
+            nxt = int(np.ctypeslib.as_array(p, (vocab,)).argmax())
             answer.append(nxt)
             if nxt in (2, 0):
                 break
