@@ -118,7 +118,7 @@ def llama(bins, base, lora, prompts, tokens):
            "llama_model_get_vocab": (C.c_void_p, [C.c_void_p]), "llama_vocab_n_tokens": (C.c_int32, [C.c_void_p]),
            "llama_adapter_lora_init": (C.c_void_p, [C.c_void_p, C.c_char_p]),
            "llama_set_adapters_lora": (C.c_int32, [C.c_void_p, C.c_void_p, C.c_size_t, C.c_void_p]),
-           "llama_free": (None, [C.c_void_p])}
+           "llama_set_n_threads": (None, [C.c_void_p, C.c_int32, C.c_int32]), "llama_free": (None, [C.c_void_p])}
     for k, (res, args) in sig.items():
         getattr(L, k).restype, getattr(L, k).argtypes = res, args
     m = L.llama_model_load_from_file(base.encode(), L.llama_model_default_params())
@@ -129,6 +129,7 @@ def llama(bins, base, lora, prompts, tokens):
         cp = L.llama_context_default_params()
         C.memmove(C.addressof(cp), (1024).to_bytes(4, "little"), 4)  # n_ctx
         x = L.llama_init_from_model(m, cp)
+        L.llama_set_n_threads(x, os.cpu_count(), os.cpu_count())
         a, s = (C.c_void_p * 1)(ad), (C.c_float * 1)(1.0)
         assert L.llama_set_adapters_lora(x, a, 1, s) == 0
         cur, answer = list(ids), []
@@ -163,10 +164,12 @@ if __name__ == "__main__":
     ap.add_argument("--base", required=True)
     ap.add_argument("--adapter", required=True, help="folder of the published adapter")
     ap.add_argument("--tokens", type=int, default=64)
+    ap.add_argument("--peers", default="peft,llama.cpp")
     a = ap.parse_args()
     laid = afina(a.url, os.path.basename(a.adapter.rstrip("/")), a.tokens)
     prompts, ours = [p for p, _ in laid], [x for _, x in laid]
-    compare("PEFT", ours, peft(a.base, a.adapter, prompts, a.tokens))
-    if os.environ.get("LLAMA_BINS"):
+    if "peft" in a.peers:
+        compare("PEFT", ours, peft(a.base, a.adapter, prompts, a.tokens))
+    if "llama.cpp" in a.peers and os.environ.get("LLAMA_BINS"):
         compare("llama.cpp", ours, llama(os.environ["LLAMA_BINS"], a.base, os.path.join(a.adapter, "adapter.gguf"), prompts, a.tokens))
         os._exit(0)  # its destructors run in no good order
