@@ -104,7 +104,7 @@ func (c trainCmd) local(ctx context.Context, cfg config.Config, s finetune.Spec)
 		return err
 	}
 	fmt.Printf("CPU %s on %d cores; %s of memory; %s: %s, %d layers, %s packed\n", r.gang.Level(), r.pool.Workers(),
-		machineMemory(), m.Name, m.Spec.Name, m.Dims.Layers, mib(m.Bytes()))
+		mib(finetune.MachineBytes()), m.Name, m.Spec.Name, m.Dims.Layers, mib(m.Bytes()))
 	set, err := c.dataset(ctx, r)
 	if err != nil {
 		return explain(err)
@@ -116,11 +116,14 @@ func (c trainCmd) local(ctx context.Context, cfg config.Config, s finetune.Spec)
 	}
 	sum := sha256.Sum256(key)
 	job := "local_" + hex.EncodeToString(sum[:8]) // equal orders share their checkpoints
-	if s, err = r.tuner.Check(ctx, s); err != nil {
-		return err
+	dir := filepath.Join(jobsDir(cfg), job)
+	// A run that was cut off has been checked, and may have published its adapter.
+	if _, begun := os.Stat(dir); begun != nil || s.Name == "" {
+		if s, err = r.tuner.Check(ctx, s); err != nil {
+			return err
+		}
 	}
 	bar := progress.New(os.Stderr)
-	dir := filepath.Join(jobsDir(cfg), job)
 	result, err := r.tuner.Run(ctx, s, dir, job, func(e train.Event) { bar.Show(jobs.ProgressOf(e)) })
 	bar.Done()
 	if errors.Is(err, context.Canceled) {

@@ -95,16 +95,16 @@ func (t *Tuner) room(m *model.Model) int64 {
 	if t.MemoryLimit > 0 {
 		return t.MemoryLimit
 	}
-	machine := machineBytes()
+	machine := MachineBytes()
 	if machine == 0 {
 		return 0
 	}
 	return max(1, machine-m.Bytes())
 }
 
-// machineBytes is the memory this process may use: the machine's, or less when
+// MachineBytes is the memory this process may use: the machine's, or less when
 // a control group says so; 0 when it cannot be known.
-func machineBytes() int64 {
+func MachineBytes() int64 {
 	total := kibibytes("/proc/meminfo", "MemTotal:")
 	for _, path := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
 		text, err := os.ReadFile(path)
