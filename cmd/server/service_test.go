@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -291,11 +292,18 @@ func TestKill(t *testing.T) {
 	killed := 0
 	torn := run(func(s *service, id string) {
 		for i := range 10 {
-			// Moments spread over the run, from before the first step on.
-			time.Sleep(took/14 + time.Duration(i*37%11)*5*time.Millisecond)
-			if job, err := s.job(id); err == nil && job.Finished != nil {
-				break
+			// Moments spread over the run, from before the first step on, and anywhere
+			// inside a step.
+			for at := i*60 + rand.IntN(20)*min(i, 1); ; time.Sleep(2 * time.Millisecond) {
+				job, err := s.job(id)
+				if err == nil && job.Finished != nil {
+					return
+				}
+				if err == nil && job.Progress.Step >= at {
+					break
+				}
 			}
+			time.Sleep(time.Duration(rand.IntN(15)) * time.Millisecond)
 			s.kill()
 			killed++
 			s.start()
@@ -356,7 +364,7 @@ func TestManyJobs(t *testing.T) {
 		ids = append(ids, s.submit(map[string]any{"model": "tiny", "dataset": dataset, "name": fmt.Sprintf("grupo-%02d", i), "epochs": 2, "seed": i}).ID)
 	}
 	most := 0
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		var page struct {
 			Data []jobs.Job `json:"data"`
 		}
