@@ -43,6 +43,9 @@ func (t *trial) all(np, nblk int) error {
 		if slices.Contains(t.got.intHeights[:], h) {
 			err = errors.Join(t.ints(h, np, nblk), t.quantise(h, nblk))
 		}
+		if t.got.pairs && slices.Contains(t.got.wholeHeights[:], h) {
+			err = errors.Join(err, t.wholes(h, np, nblk))
+		}
 		if slices.Contains(t.got.floatHeights[:], h) {
 			err = errors.Join(err, t.floats(h, np, nblk))
 		}
@@ -131,6 +134,30 @@ func (t *trial) ints(h, np, nblk int) error {
 		mt(np, nblk, &qs[0], &ds[0], &ms[0], &a[0], &s[0], &sum[0], &want[0], ldc)
 		if err := near(got, want); err != nil {
 			return fmt.Errorf("%d-bit weights with minima: %w", bits, err)
+		}
+	}
+	return nil
+}
+
+// wholes compares the products of bfloat16 with 4-bit weights.
+func (t *trial) wholes(h, np, nblk int) error {
+	x, rs, ldc := t.float32s(nblk*block), nblk*wholeBlock, np*narrow+3
+	a, want := cast[uint32](t.alloc(4*h*rs), h*rs), make([]uint32, rs)
+	for r := range h {
+		t.got.roundWhole(nblk, &x[0], &a[r*rs])
+		t.want.roundWhole(nblk, &x[0], &want[0])
+		if !slices.Equal(a[r*rs:][:rs], want) {
+			return fmt.Errorf("activations in bfloat16: %w", errTwins)
+		}
+		x = t.float32s(nblk * block)
+	}
+	ds, ms, qs := t.float16s(np*nblk*narrow), t.float16s(np*nblk*narrow), t.bytes(np*nblk*blockBytes(4))
+	for _, kind := range []struct{ got, want wholeTile }{{t.got.wholeZero[h], t.want.wholeZero[h]}, {t.got.wholeMin[h], t.want.wholeMin[h]}} {
+		got, want := t.outputs((h-1)*ldc + np*narrow)
+		kind.got(np, nblk, &qs[0], &ds[0], &ms[0], &a[0], rs, &got[0], ldc)
+		kind.want(np, nblk, &qs[0], &ds[0], &ms[0], &a[0], rs, &want[0], ldc)
+		if err := near(got, want); err != nil {
+			return fmt.Errorf("4-bit weights and bfloat16: %w", err)
 		}
 	}
 	return nil

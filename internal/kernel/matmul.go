@@ -18,6 +18,9 @@ func (g *Gang) MatMul(dst []float32, x *Operand, w *Matrix) {
 	case x.n == 0:
 	case x.precision == Exact:
 		g.matMulExact(dst, x, w)
+	case w.form.bits() == 4 && g.kit.pairs:
+		g.wholes(x)
+		g.matMulWholes(dst, x, w)
 	case w.form != pairForm && g.kit.integers:
 		g.quantised(x)
 		g.matMulInts(dst, x, w)

@@ -19,6 +19,9 @@ type Operand struct {
 	scales, sums   []float32
 	inits4, inits8 []int32
 
+	hasWholes bool
+	words     []uint32 // (n, cols/32, 17), see wholeTile
+
 	hasPairs bool
 	pairs    []uint32 // (n, pairStride)
 	stride   int
@@ -31,7 +34,7 @@ func (g *Gang) Prepare(op *Operand, x []float32, n, cols int, p Precision) {
 		panic(fmt.Sprintf("kernel: operand of %d numbers is not (%d, %d)", len(x), n, cols))
 	}
 	op.x, op.n, op.cols, op.precision = x[:n*cols], n, cols, p
-	op.hasInts, op.hasPairs = false, false
+	op.hasInts, op.hasWholes, op.hasPairs = false, false, false
 }
 
 // rowsPerChunk is how many rows are made ready at a time; a multiple of 8 and of

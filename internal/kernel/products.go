@@ -48,14 +48,17 @@ type products struct {
 	float32      [maxHeight + 1]floatTile // 32 columns
 	pair         [maxHeight + 1]pairTile
 
-	// intHeights and floatHeights give the height of the next tile of int8, and of
-	// floats and pairs, by the rows that are left. Every row is computed in the same
+	wholeZero, wholeMin [maxHeight + 1]wholeTile
+
+	// intHeights, wholeHeights and floatHeights give the height of the next tile of
+	// int8, of whole numbers, and of floats and pairs, by the rows that are left. Every row is computed in the same
 	// order in a tile of any height, so that it has the same result alone and in a
 	// batch.
-	intHeights, floatHeights *heights
+	intHeights, wholeHeights, floatHeights *heights
 
 	// integers and pairs report whether the level multiplies int8 and bfloat16 in
-	// hardware; without, Fast products that would are float32.
+	// hardware. 4-bit weights go by bfloat16 where there is, else by int8; without
+	// either, Fast products are float32.
 	integers, pairs bool
 
 	// quantise makes one row of a tile from nblk blocks of x: int8 numbers with
@@ -66,6 +69,9 @@ type products struct {
 
 	// round makes pairs of bfloat16 of 32n numbers.
 	round func(n int, x *float32, dst *uint32)
+
+	// roundWhole makes a row of the activations of a wholeTile.
+	roundWhole func(nblk int, x *float32, dst *uint32)
 
 	// expand4 and expand8 turn one block of 32 columns of np panels, step bytes
 	// and numbers apart, into pairs of bfloat16 along the rows: dst is (8np, 32).
@@ -88,11 +94,12 @@ func genericProducts() *products {
 	p := &products{
 		quantise:   quantiseGeneric,
 		round:      roundGeneric,
+		roundWhole: roundWholeGeneric,
 		expand4:    expand4Generic,
 		expand8:    expand8Generic,
 		spread4:    spread4Generic,
 		spread8:    spread8Generic,
-		intHeights: heightsTo8, floatHeights: heightsTo12,
+		intHeights: heightsTo8, wholeHeights: heightsTo6, floatHeights: heightsTo12,
 		expandPairs: expandPairsGeneric,
 		transpose:   transposeGeneric,
 	}
@@ -101,6 +108,7 @@ func genericProducts() *products {
 		p.min4[h], p.min8[h] = minTileGeneric(h, 4), minTileGeneric(h, 8)
 		p.float16[h], p.float32[h] = floatTileGeneric(h, narrow), floatTileGeneric(h, wide)
 		p.pair[h] = pairTileGeneric(h)
+		p.wholeZero[h], p.wholeMin[h] = wholeTileGeneric(h, false), wholeTileGeneric(h, true)
 	}
 	return p
 }

@@ -249,6 +249,61 @@ func floatTile1x16(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb
 //go:noescape
 func pairTile1(tiles int, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int)
 
+// wholeTile6 is the wholeTile of height 6: see wholeTileGeneric.
+//
+//go:noescape
+func wholeTile6(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// wholeMinTile6 is the wholeTile of height 6: see wholeTileGeneric.
+//
+//go:noescape
+func wholeMinTile6(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// wholeTile4 is the wholeTile of height 4: see wholeTileGeneric.
+//
+//go:noescape
+func wholeTile4(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// wholeMinTile4 is the wholeTile of height 4: see wholeTileGeneric.
+//
+//go:noescape
+func wholeMinTile4(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// wholeTile3 is the wholeTile of height 3: see wholeTileGeneric.
+//
+//go:noescape
+func wholeTile3(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// wholeMinTile3 is the wholeTile of height 3: see wholeTileGeneric.
+//
+//go:noescape
+func wholeMinTile3(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// wholeTile2 is the wholeTile of height 2: see wholeTileGeneric.
+//
+//go:noescape
+func wholeTile2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// wholeMinTile2 is the wholeTile of height 2: see wholeTileGeneric.
+//
+//go:noescape
+func wholeMinTile2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// wholeTile1 is the wholeTile of height 1: see wholeTileGeneric.
+//
+//go:noescape
+func wholeTile1(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// wholeMinTile1 is the wholeTile of height 1: see wholeTileGeneric.
+//
+//go:noescape
+func wholeMinTile1(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// roundWholeAVX512 is roundWholeGeneric.
+//
+//go:noescape
+func roundWholeAVX512(nblk int, x *float32, dst *uint32)
+
 // roundAVX512 is roundGeneric.
 //
 //go:noescape

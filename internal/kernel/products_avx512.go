@@ -21,7 +21,9 @@ func avx512Products(bfloat16 bool) *products {
 	if bfloat16 {
 		p.pairs = true
 		p.pair = [maxHeight + 1]pairTile{1: pairTile1, 2: pairTile2, 3: pairTile3, 4: pairTile4, 6: pairTile6, 8: pairTile8, 12: pairTile12}
-		p.round = roundAVX512
+		p.wholeZero = [maxHeight + 1]wholeTile{1: wholeTile1, 2: wholeTile2, 3: wholeTile3, 4: wholeTile4, 6: wholeTile6}
+		p.wholeMin = [maxHeight + 1]wholeTile{1: wholeMinTile1, 2: wholeMinTile2, 3: wholeMinTile3, 4: wholeMinTile4, 6: wholeMinTile6}
+		p.round, p.roundWhole = roundAVX512, roundWholeAVX512
 		p.expand4, p.expand8, p.expandPairs = expand4AVX512, expand8AVX512, expandPairsAVX512
 	}
 	return p

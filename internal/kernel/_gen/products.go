@@ -24,6 +24,11 @@ func products() {
 		floatTile(h, 1)
 		pairTile(h)
 	}
+	for _, h := range wholeHeights {
+		wholeTile(h, false)
+		wholeTile(h, true)
+	}
+	roundWhole()
 	round()
 	expand(4)
 	expand(8)
