@@ -47,7 +47,7 @@ func BenchmarkTrain512(b *testing.B) {
 				batch = join(batch, pack(sequence(128, c.from, i)))
 			}
 			step(b, t, batch, c.forward)
-			b.ReportMetric(float64(graph.Estimate(t.Model(), a, c.tokens, c.options)+t.Model().Bytes())/(1<<20), "estimated-MiB")
+			b.ReportMetric(float64(graph.Estimate(t.Model(), a, c.tokens, 0, c.options)+t.Model().Bytes())/(1<<20), "estimated-MiB")
 		})
 	}
 }

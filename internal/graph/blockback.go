@@ -85,7 +85,7 @@ func (b *block) attendBack(a activations, dnormed, dy, normed, params []float32)
 	dout, dq := s.dout[:n*r.arena.query], s.dq[:n*r.arena.query]
 	dk, dv := s.dk[:n*r.arena.kv], s.dv[:n*r.arena.kv]
 	b.back(a, &b.o, dout, dy, a.out, params, true)
-	r.gang.AttentionBack(dq, dk, dv, dout, a.out, a.lse, a.q, a.k, a.v, r.batch.First, r.heads)
+	r.attentionBack(a, dq, dk, dv, dout)
 	b.rotate(dq, dk, true)
 	if b.index == 0 {
 		dnormed = nil

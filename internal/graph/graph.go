@@ -155,9 +155,10 @@ func (g *Graph) Identity() string {
 // Model is the frozen base.
 func (g *Graph) Model() *model.Model { return g.model }
 
-// Reserve makes room for batches of at most tokens, so that the buffers are
-// made once. Pages that no batch touches take no memory.
-func (g *Graph) Reserve(tokens int) error { return g.run.arena.grow(tokens) }
+// Reserve makes room for batches of at most tokens, shared between at most the
+// given places, so that the buffers are made once. Pages that no batch touches
+// take no memory.
+func (g *Graph) Reserve(tokens, places int) error { return g.run.arena.grow(tokens, places) }
 
 var errClosed = errors.New("the graph is closed")
 
@@ -206,17 +207,20 @@ func (g *Graph) execute(ctx context.Context, vm G.VM, b data.Batch) (float64, er
 
 // check finds a batch that does not fit the model: the ops index by its numbers.
 func (g *Graph) check(b data.Batch) error {
-	n := len(b.Tokens)
-	if n == 0 || len(b.Targets) != n || len(b.First) != n || len(b.Pos) != n {
-		return fmt.Errorf("batch of %d tokens has %d targets, %d starts and %d positions", n, len(b.Targets), len(b.First), len(b.Pos))
+	n, places := len(b.Tokens), len(b.Tokens)
+	if b.Shared != nil {
+		places = len(b.Shared)
+	}
+	if n == 0 || len(b.Targets) != n || len(b.First) != places || len(b.Pos) != n {
+		return fmt.Errorf("batch of %d tokens at %d places has %d targets, %d starts and %d positions", n, places, len(b.Targets), len(b.First), len(b.Pos))
+	}
+	if err := checkPlaces(b); err != nil {
+		return err
 	}
 	vocab, counted := int32(g.model.Dims.Vocab), 0
 	for t, token := range b.Tokens {
 		if token < 0 || token >= vocab || b.Targets[t] >= vocab {
 			return fmt.Errorf("batch: token %d or target %d at %d is outside the vocabulary of %d", token, b.Targets[t], t, vocab)
-		}
-		if b.First[t] < 0 || int(b.First[t]) > t {
-			return fmt.Errorf("batch: token %d belongs to a sequence that starts at %d", t, b.First[t])
 		}
 		if b.Pos[t] < 0 {
 			return fmt.Errorf("batch: token %d has the position %d", t, b.Pos[t])
@@ -227,6 +231,26 @@ func (g *Graph) check(b data.Batch) error {
 	}
 	if counted != b.Counted {
 		return fmt.Errorf("batch has %d targets, not %d", counted, b.Counted)
+	}
+	return nil
+}
+
+// checkPlaces finds places that cannot be, and tokens without one.
+func checkPlaces(b data.Batch) error {
+	for i, first := range b.First {
+		if first < 0 || int(first) > i {
+			return fmt.Errorf("batch: place %d belongs to a sequence that starts at %d", i, first)
+		}
+	}
+	next := int32(0)
+	for i, t := range b.Shared {
+		if t < 0 || t > next {
+			return fmt.Errorf("batch: token %d is at place %d, and %d at none before", t, i, next)
+		}
+		next = max(next, t+1)
+	}
+	if b.Shared != nil && int(next) != len(b.Tokens) {
+		return fmt.Errorf("batch: %d of %d tokens have a place", next, len(b.Tokens))
 	}
 	return nil
 }

@@ -560,7 +560,7 @@ func TestFastIsClose(t *testing.T) {
 func TestEstimate(t *testing.T) {
 	f := tiny(t, architectures["llama"], 1)
 	at := func(n int, policy graph.Memory) int64 {
-		return graph.Estimate(f.model, f.adapter, n, graph.Options{Memory: policy})
+		return graph.Estimate(f.model, f.adapter, n, 0, graph.Options{Memory: policy})
 	}
 	if !(at(512, graph.Store) > at(512, graph.Recompute) && at(1024, graph.Store) > at(512, graph.Store)) {
 		t.Errorf("estimates: %d, %d, %d", at(512, graph.Store), at(512, graph.Recompute), at(1024, graph.Store))

@@ -57,19 +57,19 @@ func (w widths) passing() int {
 // input. n is the number of tokens.
 type activations struct {
 	q, k, v  []float32 // after the rotary embedding; (n, Heads*HeadDim), (n, KVHeads*HeadDim) twice
-	out, lse []float32 // of the attention; (n, Heads*HeadDim), (Heads, n)
+	out, lse []float32 // of the attention; (n, Heads*HeadDim), (Heads, places)
 	mid      []float32 // (n, Hidden): the stream between attention and MLP
 	gate, up []float32 // (n, FFN)
 	low      []float32 // (slots, n, rank): the low-rank products
 }
 
 // take cuts room for n tokens out of buffer and returns the rest.
-func (a *activations) take(buffer []float32, n int, w widths) []float32 {
+func (a *activations) take(buffer []float32, n, places int, w widths) []float32 {
 	a.q, buffer = cut(buffer, n*w.query)
 	a.k, buffer = cut(buffer, n*w.kv)
 	a.v, buffer = cut(buffer, n*w.kv)
 	a.out, buffer = cut(buffer, n*w.query)
-	a.lse, buffer = cut(buffer, n*w.heads)
+	a.lse, buffer = cut(buffer, max(n, places)*w.heads)
 	a.mid, buffer = cut(buffer, n*w.hidden)
 	a.gate, buffer = cut(buffer, n*w.gateWidth())
 	a.up, buffer = cut(buffer, n*w.ffn)
@@ -121,9 +121,11 @@ type arena struct {
 	widths
 	vocab  int
 	tokens int          // there is room for
+	places int          // of shared tokens there is room for
 	free   func() error // gives the memory back
 
 	scratch
+	seen   seen
 	acts   []activations // one per block, or one for all
 	input  slab          // (n, hidden): the embedded tokens
 	values []slab        // (n, hidden): what each block returns
@@ -146,39 +148,44 @@ func kept(m *model.Model, o Options) int {
 	return 1
 }
 
-// size is how many numbers there are for n tokens.
-func (w widths) size(n, acts, layers, vocab int) int {
+// size is how many numbers there are for n tokens, of which some are shared
+// between the given number of places, or none.
+func (w widths) size(n, places, acts, layers, vocab int) int {
 	const cuts = 20 // more than there are in activations, in scratch, and beside them
-	return n*(acts*w.kept()+w.passing()+(layers+2)*w.hidden) + headRows*(vocab+3*w.hidden) + (acts+layers+2)*cuts*line
+	return n*(acts*w.kept()+w.passing()+(layers+2)*w.hidden) + max(0, places-n)*acts*w.heads + places*w.seeing() +
+		headRows*(vocab+3*w.hidden) + (acts+layers+3)*cuts*line
 }
 
-// of returns the activations of a block, cut to n tokens.
-func (a *arena) of(block, n int) activations {
+// of returns the activations of a block, cut to n tokens at some places.
+func (a *arena) of(block, n, places int) activations {
 	all := &a.acts[block%len(a.acts)]
 	return activations{
 		q: all.q[:n*a.query], k: all.k[:n*a.kv], v: all.v[:n*a.kv],
-		out: all.out[:n*a.query], lse: all.lse[:n*a.heads], mid: all.mid[:n*a.hidden],
+		out: all.out[:n*a.query], lse: all.lse[:places*a.heads], mid: all.mid[:n*a.hidden],
 		gate: all.gate[:n*a.gateWidth()], up: all.up[:n*a.ffn], low: all.low[:n*a.low],
 	}
 }
 
-// grow makes room for n tokens.
-func (a *arena) grow(n int) error {
-	if n <= a.tokens {
+// grow makes room for n tokens, of which some are shared between the given
+// number of places, or none.
+func (a *arena) grow(n, places int) error {
+	if n <= a.tokens && places <= a.places {
 		return nil
 	}
+	n, places = max(n, a.tokens), max(places, a.places)
 	if err := a.close(); err != nil {
 		return err
 	}
-	buffer, free, err := offHeap(a.size(n, len(a.acts), len(a.values), a.vocab))
+	buffer, free, err := offHeap(a.size(n, places, len(a.acts), len(a.values), a.vocab))
 	if err != nil {
 		return fmt.Errorf("memory for batches of %d tokens: %w", n, err)
 	}
-	a.tokens, a.free = n, free
+	a.tokens, a.places, a.free = n, places, free
 	for i := range a.acts {
-		buffer = a.acts[i].take(buffer, n, a.widths)
+		buffer = a.acts[i].take(buffer, n, places, a.widths)
 	}
 	buffer = a.scratch.take(buffer, n, a.widths)
+	buffer = a.seen.take(buffer, places, a.widths)
 	buffer = a.input.take(buffer, n*a.hidden)
 	for i := range a.values {
 		buffer = a.values[i].take(buffer, n*a.hidden)
@@ -194,7 +201,7 @@ func (a *arena) close() error {
 		return nil
 	}
 	free := a.free
-	a.free, a.tokens = nil, 0
+	a.free, a.tokens, a.places = nil, 0, 0
 	return free()
 }
 
@@ -251,12 +258,12 @@ func vector(x []float32) *tensor.Dense {
 func floats(v G.Value) []float32 { return v.Data().([]float32) }
 
 // Estimate predicts the memory in bytes that training m takes beyond the model
-// itself, for batches of at most tokens: the graph's buffers, and the values,
-// gradients, moments and best values of the adapter. Of a it reads only rank and
-// slots.
-func Estimate(m *model.Model, a *lora.Adapter, tokens int, o Options) int64 {
+// itself, for batches of at most tokens, shared between at most the given places:
+// the graph's buffers, and the values, gradients, moments and best values of the
+// adapter. Of a it reads only rank and slots.
+func Estimate(m *model.Model, a *lora.Adapter, tokens, places int, o Options) int64 {
 	w := widthsOf(m, a)
-	buffers := w.size(tokens, kept(m, o), m.Dims.Layers, m.Output.Weight.Rows)
+	buffers := w.size(tokens, places, kept(m, o), m.Dims.Layers, m.Output.Weight.Rows)
 	// values, gradients, two moments, the best values
 	adapter := 5 * parameters(m, a)
 	// The kernels' own: the logits of a chunk as bfloat16 for two cores, and

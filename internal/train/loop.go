@@ -74,23 +74,25 @@ func newLoop(g *graph.Graph, seqs, held []chat.Sequence, o Options, dir string, 
 		return nil, fmt.Errorf("describe the run: %w", err)
 	}
 	l.files = files{dir: dir, identity: identity}
-	return l, g.Reserve(longest(o.Plan, seqs, l.held))
+	tokens, places := longest(o.Plan, seqs, l.held)
+	return l, g.Reserve(tokens, places)
 }
 
-// longest bounds the tokens of any batch of the run.
-func longest(p data.Plan, seqs []chat.Sequence, held []data.Batch) int {
+// longest bounds the tokens of any batch of the run, and the places of one in
+// which some are shared.
+func longest(p data.Plan, seqs []chat.Sequence, held []data.Batch) (tokens, places int) {
 	one, all := 0, 0
 	for _, s := range seqs {
 		one, all = max(one, len(s.Tokens)), all+len(s.Tokens)
 	}
-	n := min(one*p.BatchSize, all)
+	tokens, places = min(one*p.BatchSize*max(p.Accumulate, 1), all), min(p.Places(), all)
 	if p.MaxTokens > 0 {
-		n = min(n, max(one, p.MaxTokens))
+		tokens = min(tokens, max(one, p.MaxTokens))
 	}
 	for _, b := range held {
-		n = max(n, len(b.Tokens))
+		tokens, places = max(tokens, len(b.Tokens)), max(places, len(b.Shared))
 	}
-	return n
+	return tokens, places
 }
 
 // resume takes up the latest checkpoint, if there is one.
