@@ -66,7 +66,7 @@ func real(b *testing.B, o graph.Options) (*graph.Graph, *lora.Adapter) {
 
 func step(b *testing.B, t *graph.Graph, batch data.Batch, forward bool) {
 	b.Helper()
-	adam := optim.NewAdamW(0)
+	adam := optim.NewAdamW(t.Gang(), 0)
 	one := func() {
 		if forward {
 			if _, err := t.Loss(context.Background(), batch); err != nil {
@@ -74,12 +74,12 @@ func step(b *testing.B, t *graph.Graph, batch data.Batch, forward bool) {
 			}
 			return
 		}
-		optim.Zero(t.Params())
+		optim.Zero(t.Gang(), t.Params())
 		if _, err := t.Gradients(context.Background(), batch, 1/float32(batch.Counted), 1); err != nil {
 			b.Fatal(err)
 		}
-		optim.GradNorm(t.Params())
-		adam.Step(t.Params(), 1e-6)
+		optim.GradNorm(t.Gang(), t.Params())
+		adam.Step(t.Params(), 1e-6, 1)
 	}
 	one()
 	b.ReportAllocs()

@@ -152,6 +152,9 @@ func (g *Graph) Identity() string {
 		g.model.Name, r.spec.Name, r.dims, r.rank, r.alpha, r.options.Precision, r.options.Dropout)
 }
 
+// Gang computes the graph; the optimiser may use it between two runs.
+func (g *Graph) Gang() *kernel.Gang { return g.run.gang }
+
 // Model is the frozen base.
 func (g *Graph) Model() *model.Model { return g.model }
 

@@ -52,20 +52,20 @@ func BenchmarkShort(b *testing.B) {
 }
 
 func short(b *testing.B, t *graph.Graph, seqs []chat.Sequence, share bool) {
-	adam := optim.NewAdamW(0)
+	adam := optim.NewAdamW(t.Gang(), 0)
 	plan := data.Plan{BatchSize: 8, Epochs: 1 << 20, MaxTokens: 512, Share: share, Seed: 42}
 	i, tokens := 0, 0
 	one := func() {
 		step := plan.Step(seqs, i)
 		i, tokens = i+1, tokens+step.Tokens
-		optim.Zero(t.Params())
+		optim.Zero(t.Gang(), t.Params())
 		for j, batch := range step.Batches {
 			if _, err := t.Gradients(context.Background(), batch, 1/float32(step.Counted), uint64(i<<20+j)); err != nil {
 				b.Fatal(err)
 			}
 		}
-		optim.GradNorm(t.Params())
-		adam.Step(t.Params(), 1e-6)
+		optim.GradNorm(t.Gang(), t.Params())
+		adam.Step(t.Params(), 1e-6, 1)
 	}
 	one()
 	i, tokens = 0, 0

@@ -59,7 +59,7 @@ func newLoop(g *graph.Graph, seqs, held []chat.Sequence, o Options, dir string, 
 	once := o.Plan
 	once.Epochs = 1
 	l := &loop{
-		graph: g, params: g.Params(), adam: optim.NewAdamW(o.WeightDecay), seqs: seqs,
+		graph: g, params: g.Params(), adam: optim.NewAdamW(g.Gang(), o.WeightDecay), seqs: seqs,
 		schedule: optim.Schedule{Kind: o.Schedule, Warmup: int(math.Ceil(o.WarmupRatio * float64(steps))), Total: steps},
 		o:        o, steps: steps, perEpoch: once.Steps(len(seqs)), observe: observe,
 	}
@@ -175,7 +175,7 @@ func (l *loop) step(ctx context.Context) error {
 		return err
 	}
 	rate := l.o.LearningRate * l.schedule.Factor(i)
-	l.adam.Step(l.params, rate)
+	l.adam.Step(l.params, rate, l.clip(norm))
 	took := time.Since(started)
 	l.pace.add(took)
 
@@ -194,10 +194,10 @@ func (l *loop) step(ctx context.Context) error {
 	return nil
 }
 
-// gradients adds up the gradients of a step's batches and clips them. It returns
-// the mean loss and the norm before clipping.
+// gradients adds up the gradients of a step's batches. It returns the mean loss
+// and the gradients' norm.
 func (l *loop) gradients(ctx context.Context, work data.Step) (loss, norm float64, err error) {
-	optim.Zero(l.params)
+	optim.Zero(l.graph.Gang(), l.params)
 	for j, b := range work.Batches {
 		sum, err := l.graph.Gradients(ctx, b, 1/float32(work.Counted), l.seed(l.state.Step, j))
 		if err != nil {
@@ -205,12 +205,15 @@ func (l *loop) gradients(ctx context.Context, work data.Step) (loss, norm float6
 		}
 		loss += sum
 	}
-	norm = optim.GradNorm(l.params)
+	return loss / float64(work.Counted), optim.GradNorm(l.graph.Gang(), l.params), nil
+}
+
+// clip is the factor of gradients of a norm, as torch.nn.utils.clip_grad_norm_.
+func (l *loop) clip(norm float64) float64 {
 	if l.o.ClipNorm > 0 && norm > l.o.ClipNorm {
-		// as torch.nn.utils.clip_grad_norm_
-		optim.Scale(l.params, float32(l.o.ClipNorm/(norm+1e-6)))
+		return l.o.ClipNorm / (norm + 1e-6)
 	}
-	return loss / float64(work.Counted), norm, nil
+	return 1
 }
 
 // seed is that of the dropout masks of a batch.
