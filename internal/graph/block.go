@@ -153,9 +153,12 @@ func (b *block) activate(a activations, normed, params []float32) (act []float32
 func (b *block) act(a activations) []float32 {
 	r := b.run
 	act := r.arena.act[:r.n*r.dims.FFN]
-	if r.spec.Activation == model.SwiGLU {
+	switch {
+	case a.pairs != nil:
+		r.gang.SwiGLUKeep(act, a.pairs, a.gate, a.up)
+	case r.spec.Activation == model.SwiGLU:
 		r.gang.SwiGLU(act, a.gate, a.up)
-	} else {
+	default:
 		r.gang.GELU(act, a.up)
 	}
 	return act

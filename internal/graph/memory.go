@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"unsafe"
 
 	"gorgonia.org/tensor"
 
@@ -22,35 +23,45 @@ type widths struct {
 	widest                        int // input of any adapted layer
 	low                           int // all low-rank products of a block
 	rank                          int
-	gated                         bool
+	gated                         bool // the MLP has a gate
+	paired                        bool // gate and up are kept as pairs of bfloat16
 }
 
-func widthsOf(m *model.Model, a *lora.Adapter) widths {
+func widthsOf(m *model.Model, a *lora.Adapter, o Options) widths {
 	d := m.Dims
 	w := widths{
 		hidden: d.Hidden, query: d.Heads * d.HeadDim, kv: d.KVHeads * d.HeadDim, ffn: d.FFN, heads: d.Heads,
 		low: len(a.Slots) * a.Rank, rank: a.Rank, gated: m.Spec.Activation == model.SwiGLU,
 	}
 	w.widest = max(w.hidden, w.query, w.ffn)
+	w.paired = w.gated && o.Precision == kernel.Fast
 	return w
 }
 
-// gateWidth is the width of the gate, 0 when the MLP has none.
-func (w widths) gateWidth() int {
+// middle is the width of the matrices between norm and down, the gate's included.
+func (w widths) middle() int {
 	if w.gated {
-		return w.ffn
+		return 2 * w.ffn
 	}
-	return 0
+	return w.ffn
 }
 
 // kept is how many numbers per token the activations of one block take.
 func (w widths) kept() int {
-	return 2*w.query + 2*w.kv + w.heads + w.hidden + w.gateWidth() + w.ffn + w.low
+	n := 2*w.query + 2*w.kv + w.heads + w.hidden + w.low
+	if w.paired {
+		return n + w.ffn
+	}
+	return n + w.middle()
 }
 
 // passing is how many numbers per token the scratch of a pass takes.
 func (w widths) passing() int {
-	return 3*w.hidden + 2*w.query + 2*w.kv + 2*w.ffn + w.widest + w.rank
+	n := 3*w.hidden + 2*w.query + 2*w.kv + 2*w.ffn + w.widest + w.rank
+	if w.paired {
+		n += w.middle()
+	}
+	return n
 }
 
 // activations are what the backward of one block reads besides the block's
@@ -59,7 +70,8 @@ type activations struct {
 	q, k, v  []float32 // after the rotary embedding; (n, Heads*HeadDim), (n, KVHeads*HeadDim) twice
 	out, lse []float32 // of the attention; (n, Heads*HeadDim), (Heads, places)
 	mid      []float32 // (n, Hidden): the stream between attention and MLP
-	gate, up []float32 // (n, FFN)
+	gate, up []float32 // (n, FFN); of the moment only when pairs are kept of them
+	pairs    []uint32  // (n, FFN): gate and up as bfloat16
 	low      []float32 // (slots, n, rank): the low-rank products
 }
 
@@ -71,8 +83,14 @@ func (a *activations) take(buffer []float32, n, places int, w widths) []float32 
 	a.out, buffer = cut(buffer, n*w.query)
 	a.lse, buffer = cut(buffer, max(n, places)*w.heads)
 	a.mid, buffer = cut(buffer, n*w.hidden)
-	a.gate, buffer = cut(buffer, n*w.gateWidth())
-	a.up, buffer = cut(buffer, n*w.ffn)
+	if w.paired {
+		var pairs []float32
+		pairs, buffer = cut(buffer, n*w.ffn)
+		a.pairs = words(pairs)
+	} else {
+		a.gate, buffer = cut(buffer, n*(w.middle()-w.ffn))
+		a.up, buffer = cut(buffer, n*w.ffn)
+	}
 	a.low, buffer = cut(buffer, n*w.low)
 	return buffer
 }
@@ -84,6 +102,8 @@ type scratch struct {
 	dout    []float32 // (n, query): gradient of the attention's out
 	dq      []float32 // (n, query)
 	dk, dv  []float32 // (n, kv)
+	gate    []float32 // (n, ffn), and their gradients, when pairs are kept of them
+	up      []float32 // (n, ffn)
 	act     []float32 // (n, ffn): the input of down
 	dact    []float32 // (n, ffn)
 	drop    []float32 // (n, widest): a masked input
@@ -100,12 +120,21 @@ func (s *scratch) take(buffer []float32, n int, w widths) []float32 {
 	s.dq, buffer = cut(buffer, n*w.query)
 	s.dk, buffer = cut(buffer, n*w.kv)
 	s.dv, buffer = cut(buffer, n*w.kv)
+	if w.paired {
+		s.gate, buffer = cut(buffer, n*w.ffn)
+		s.up, buffer = cut(buffer, n*w.ffn)
+	}
 	s.act, buffer = cut(buffer, n*w.ffn)
 	s.dact, buffer = cut(buffer, n*w.ffn)
 	s.drop, buffer = cut(buffer, n*w.widest)
 	s.ddrop, buffer = cut(buffer, n*w.hidden)
 	s.dlow, buffer = cut(buffer, n*w.rank)
 	return buffer
+}
+
+// words is the memory of x.
+func words(x []float32) []uint32 {
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
 }
 
 // line is a cache line, in numbers: buffers begin on one.
@@ -137,7 +166,7 @@ type arena struct {
 
 func newArena(m *model.Model, a *lora.Adapter, o Options) *arena {
 	return &arena{
-		widths: widthsOf(m, a), vocab: m.Output.Weight.Rows,
+		widths: widthsOf(m, a, o), vocab: m.Output.Weight.Rows,
 		acts: make([]activations, kept(m, o)), values: make([]slab, m.Dims.Layers),
 	}
 }
@@ -161,11 +190,16 @@ func (w widths) size(n, places, acts, layers, vocab int) int {
 // of returns the activations of a block, cut to n tokens at some places.
 func (a *arena) of(block, n, places int) activations {
 	all := &a.acts[block%len(a.acts)]
-	return activations{
+	cut := activations{
 		q: all.q[:n*a.query], k: all.k[:n*a.kv], v: all.v[:n*a.kv],
-		out: all.out[:n*a.query], lse: all.lse[:places*a.heads], mid: all.mid[:n*a.hidden],
-		gate: all.gate[:n*a.gateWidth()], up: all.up[:n*a.ffn], low: all.low[:n*a.low],
+		out: all.out[:n*a.query], lse: all.lse[:places*a.heads], mid: all.mid[:n*a.hidden], low: all.low[:n*a.low],
 	}
+	if a.paired {
+		cut.gate, cut.up, cut.pairs = a.gate[:n*a.ffn], a.up[:n*a.ffn], all.pairs[:n*a.ffn]
+	} else {
+		cut.gate, cut.up = all.gate[:n*(a.middle()-a.ffn)], all.up[:n*a.ffn]
+	}
+	return cut
 }
 
 // grow makes room for n tokens, of which some are shared between the given
@@ -264,7 +298,7 @@ func floats(v G.Value) []float32 { return v.Data().([]float32) }
 // the graph's buffers, and the values, gradients, moments and best values of the
 // adapter. Of a it reads only rank and slots.
 func Estimate(m *model.Model, a *lora.Adapter, tokens, places int, o Options) int64 {
-	w := widthsOf(m, a)
+	w := widthsOf(m, a, o)
 	buffers := w.size(tokens, places, kept(m, o), m.Dims.Layers, m.Output.Weight.Rows)
 	// values, gradients, two moments, the best values
 	adapter := 5 * parameters(m, a)

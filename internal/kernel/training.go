@@ -7,10 +7,28 @@ type trainingKernels struct {
 	adamW       func(w, g, m, v []float32, u Update)
 	sumSquares  func(x []float32) float64
 	dropoutBack func(masked, x, dx, dy []float32, fresh bool, index, k0, k1, threshold uint32, scale float32)
+
+	swiGLUKeep     func(y []float32, pairs []uint32, gate, up []float32)
+	swiGLUKept     func(y []float32, pairs []uint32)
+	swiGLUBackKept func(dgate, dup, dy []float32, pairs []uint32)
+}
+
+// trainingOf makes what can be made of the loops of a level.
+func trainingOf(k rowKernels) trainingKernels {
+	return trainingKernels{
+		dropoutBack: func(masked, x, dx, dy []float32, fresh bool, index, k0, k1, threshold uint32, scale float32) {
+			dropoutBackBy(k, masked, x, dx, dy, fresh, index, k0, k1, threshold, scale)
+		},
+		swiGLUKeep:     func(y []float32, pairs []uint32, gate, up []float32) { swiGLUKeepBy(k, y, pairs, gate, up) },
+		swiGLUKept:     func(y []float32, pairs []uint32) { swiGLUKeptBy(k, y, pairs) },
+		swiGLUBackKept: func(dgate, dup, dy []float32, pairs []uint32) { swiGLUBackKeptBy(k, dgate, dup, dy, pairs) },
+	}
 }
 
 func genericTraining() trainingKernels {
-	return trainingKernels{adamWGeneric, sumSquares, dropoutBackGeneric}
+	t := trainingOf(genericRows())
+	t.adamW, t.sumSquares = adamWGeneric, sumSquares
+	return t
 }
 
 // Update is the numbers of one step of AdamW, in the precision PyTorch uses them.
@@ -108,9 +126,8 @@ func (g *Gang) spanDropout(n int, p float32, seed uint64, f func(lo, hi int, k0,
 	})
 }
 
-func dropoutBackGeneric(masked, x, dx, dy []float32, fresh bool, index, k0, k1, threshold uint32, scale float32) {
-	dropoutBackBy(genericRows(), masked, x, dx, dy, fresh, index, k0, k1, threshold, scale)
-}
+// part is how many numbers go through a loop at a time; a multiple of 32.
+const part = 512
 
 // dropoutBackBy makes a DropoutBack of the loops of a level.
 func dropoutBackBy(k rowKernels, masked, x, dx, dy []float32, fresh bool, index, k0, k1, threshold uint32, scale float32) {
@@ -119,10 +136,69 @@ func dropoutBackBy(k rowKernels, masked, x, dx, dy []float32, fresh bool, index,
 		k.dropout(dx, dy, index, k0, k1, threshold, scale)
 		return
 	}
-	var part [512]float32 // a multiple of 32
-	for lo := 0; lo < len(dx); lo += len(part) {
-		hi := min(len(dx), lo+len(part))
-		k.dropout(part[:hi-lo], dy[lo:hi], index+uint32(lo), k0, k1, threshold, scale)
-		k.add(dx[lo:hi], part[:hi-lo])
+	var some [part]float32
+	for lo := 0; lo < len(dx); lo += part {
+		hi := min(len(dx), lo+part)
+		k.dropout(some[:hi-lo], dy[lo:hi], index+uint32(lo), k0, k1, threshold, scale)
+		k.add(dx[lo:hi], some[:hi-lo])
 	}
+}
+
+// SwiGLUKeep is SwiGLU that keeps gate and up, rounded to bfloat16, in pairs: half
+// the memory for the backward. y may be gate or up.
+func (g *Gang) SwiGLUKeep(y []float32, pairs []uint32, gate, up []float32) {
+	mustHold("y of SwiGLUKeep", len(y), len(gate))
+	mustHold("pairs of SwiGLUKeep", len(pairs), len(gate))
+	mustHold("up of SwiGLUKeep", len(up), len(gate))
+	f := g.training().swiGLUKeep
+	g.span(len(gate), grain, func(lo, hi int) { f(y[lo:hi], pairs[lo:hi], gate[lo:hi], up[lo:hi]) })
+}
+
+// SwiGLUKept is SwiGLU of what SwiGLUKeep has kept.
+func (g *Gang) SwiGLUKept(y []float32, pairs []uint32) {
+	mustHold("y of SwiGLUKept", len(y), len(pairs))
+	f := g.training().swiGLUKept
+	g.span(len(pairs), grain, func(lo, hi int) { f(y[lo:hi], pairs[lo:hi]) })
+}
+
+// SwiGLUBackKept writes the gradients of SwiGLU at what SwiGLUKeep has kept.
+func (g *Gang) SwiGLUBackKept(dgate, dup, dy []float32, pairs []uint32) {
+	mustHold("dgate of SwiGLUBackKept", len(dgate), len(pairs))
+	mustHold("dup of SwiGLUBackKept", len(dup), len(pairs))
+	mustHold("dy of SwiGLUBackKept", len(dy), len(pairs))
+	f := g.training().swiGLUBackKept
+	g.span(len(pairs), grain, func(lo, hi int) { f(dgate[lo:hi], dup[lo:hi], dy[lo:hi], pairs[lo:hi]) })
+}
+
+func swiGLUKeepBy(k rowKernels, y []float32, pairs []uint32, gate, up []float32) {
+	for i, x := range gate {
+		pairs[i] = pair(x, up[i])
+	}
+	k.swiGLU(y, gate, up)
+}
+
+func swiGLUKeptBy(k rowKernels, y []float32, pairs []uint32) {
+	var gate, up [part]float32
+	for lo := 0; lo < len(pairs); lo += part {
+		n := unpairs(gate[:], up[:], pairs[lo:])
+		k.swiGLU(y[lo:lo+n], gate[:n], up[:n])
+	}
+}
+
+func swiGLUBackKeptBy(k rowKernels, dgate, dup, dy []float32, pairs []uint32) {
+	var gate, up [part]float32
+	for lo := 0; lo < len(pairs); lo += part {
+		n := unpairs(gate[:], up[:], pairs[lo:])
+		k.swiGLUBack(dgate[lo:lo+n], dup[lo:lo+n], dy[lo:lo+n], gate[:n], up[:n])
+	}
+}
+
+// unpairs takes the first pairs apart, as many as there is room for, and says how
+// many that were.
+func unpairs(lo, hi []float32, pairs []uint32) int {
+	n := min(len(lo), len(pairs))
+	for i, p := range pairs[:n] {
+		lo[i], hi[i] = unpair(p)
+	}
+	return n
 }

@@ -23,3 +23,18 @@ func dropoutOver512(masked *float32, x *float32, dx *float32, dy *float32, n int
 //
 //go:noescape
 func dropoutOnto512(masked *float32, x *float32, dx *float32, dy *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)
+
+// swiGLUKeep512 implements swiGLUKeep.
+//
+//go:noescape
+func swiGLUKeep512(y *float32, pairs *uint32, gate *float32, up *float32, n int)
+
+// swiGLUKept512 implements swiGLUKept.
+//
+//go:noescape
+func swiGLUKept512(y *float32, pairs *uint32, n int)
+
+// swiGLUBackKept512 implements swiGLUBackKept.
+//
+//go:noescape
+func swiGLUBackKept512(dgate *float32, dup *float32, dy *float32, pairs *uint32, n int)

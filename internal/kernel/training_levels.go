@@ -27,28 +27,31 @@ func avx512Training() trainingKernels {
 			}
 			f(&masked[0], &x[0], &dx[0], &dy[0], len(x), index, k0, k1, threshold, scale)
 		},
+		swiGLUKeep: func(y []float32, pairs []uint32, gate, up []float32) {
+			swiGLUKeep512(&y[0], &pairs[0], &gate[0], &up[0], len(gate))
+		},
+		swiGLUKept: func(y []float32, pairs []uint32) { swiGLUKept512(&y[0], &pairs[0], len(pairs)) },
+		swiGLUBackKept: func(dgate, dup, dy []float32, pairs []uint32) {
+			swiGLUBackKept512(&dgate[0], &dup[0], &dy[0], &pairs[0], len(pairs))
+		},
 	}
 }
 
 func avx2Training() trainingKernels {
-	k := avx2Rows()
-	return trainingKernels{
-		adamW: func(w, g, m, v []float32, u Update) {
-			n := whole(len(w))
-			if n > 0 {
-				adamWAVX2(&w[0], &g[0], &m[0], &v[0], n, u.Scale, u.Keep, u.One, u.Beta2, u.Two, u.Root, u.Eps, u.Rate)
-			}
-			adamWGeneric(w[n:], g[n:], m[n:], v[n:], u)
-		},
-		sumSquares: func(x []float32) float64 {
-			n, sum := whole(len(x)), 0.0
-			if n > 0 {
-				sum = sumSquaresAVX2(&x[0], n)
-			}
-			return sum + sumSquares(x[n:])
-		},
-		dropoutBack: func(masked, x, dx, dy []float32, fresh bool, index, k0, k1, threshold uint32, scale float32) {
-			dropoutBackBy(k, masked, x, dx, dy, fresh, index, k0, k1, threshold, scale)
-		},
+	t := trainingOf(avx2Rows())
+	t.adamW = func(w, g, m, v []float32, u Update) {
+		n := whole(len(w))
+		if n > 0 {
+			adamWAVX2(&w[0], &g[0], &m[0], &v[0], n, u.Scale, u.Keep, u.One, u.Beta2, u.Two, u.Root, u.Eps, u.Rate)
+		}
+		adamWGeneric(w[n:], g[n:], m[n:], v[n:], u)
 	}
+	t.sumSquares = func(x []float32) float64 {
+		n, sum := whole(len(x)), 0.0
+		if n > 0 {
+			sum = sumSquaresAVX2(&x[0], n)
+		}
+		return sum + sumSquares(x[n:])
+	}
+	return t
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"afina/internal/kernel"
+	"afina/internal/quant"
 )
 
 // TestAdamW: every level moves the tensors by the same bits.
@@ -84,6 +85,50 @@ func TestDropoutBack(t *testing.T) {
 				compare(t, string(level)+" masked", masked, wantMasked, 0, 0)
 				compare(t, string(level)+" dx", dx, want, 0, 0)
 			}
+		}
+	}
+}
+
+// TestSwiGLUPairs: what is kept is gate and up rounded to bfloat16, and the rest is
+// computed of that.
+func TestSwiGLUPairs(t *testing.T) {
+	plain, fast := twins(t, 2)
+	fast[kernel.Generic] = plain
+	for level, g := range fast {
+		for _, n := range []int{1, 8, 17, 64, 513, 100000} {
+			a := newArena(t, uint64(n))
+			gate, up, dy := a.numbers(n), a.numbers(n), a.numbers(n)
+			if n > 16 {
+				gate[3], up[5], gate[7], up[9] = nan, nan, inf, -inf
+				gate[11], up[11] = math.Float32frombits(0x7fffffff), math.Float32frombits(0xffffffff) // NaNs that would round to zero
+			}
+			y, wantY, pairs := a.zeros(n), a.zeros(n), make([]uint32, n)
+			plain.SwiGLU(wantY, gate, up)
+			g.SwiGLUKeep(y, pairs, gate, up)
+			compare(t, string(level)+" y", y, wantY, 2e-6, 1e-36)
+
+			short := func(x []float32) []float32 {
+				r := a.zeros(n)
+				for i, v := range x {
+					r[i] = math.Float32frombits(uint32(quant.F32ToBF16(v)) << 16)
+				}
+				return r
+			}
+			gate, up = short(gate), short(up)
+			for i, p := range pairs {
+				lo, hi := math.Float32frombits(p<<16), math.Float32frombits(p&^0xffff)
+				if (lo != gate[i] && lo == lo) || (hi != up[i] && hi == hi) || (lo != lo) != (gate[i] != gate[i]) || (hi != hi) != (up[i] != up[i]) {
+					t.Fatalf("%s: pair %d is %v and %v, want %v and %v", level, i, lo, hi, gate[i], up[i])
+				}
+			}
+			plain.SwiGLU(wantY, gate, up)
+			g.SwiGLUKept(y, pairs)
+			compare(t, string(level)+" kept y", y, wantY, 2e-6, 1e-36)
+			dgate, dup, wantGate, wantUp := a.zeros(n), a.zeros(n), a.zeros(n), a.zeros(n)
+			plain.SwiGLUBack(wantGate, wantUp, dy, gate, up)
+			g.SwiGLUBackKept(dgate, dup, dy, pairs)
+			compare(t, string(level)+" dgate", dgate, wantGate, 2e-6, 2e-6)
+			compare(t, string(level)+" dup", dup, wantUp, 2e-6, 2e-6)
 		}
 	}
 }

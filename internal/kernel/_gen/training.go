@@ -12,6 +12,7 @@ func training() {
 	adamWAVX2()
 	dropoutBack("dropoutOver512", "implements dropoutBackGeneric, fresh.", false)
 	dropoutBack("dropoutOnto512", "implements dropoutBackGeneric, not fresh.", true)
+	swiGLUPairs()
 }
 
 const adamSignature = "func(w, grad, m, v *float32, n int, scale, keep, one, beta2, two, root, eps, rate float32)"
@@ -169,4 +170,71 @@ func dropoutBack(name, doc string, add bool) {
 	body([2]reg.Register{first, second})
 	Label("done")
 	done()
+}
+
+// swiGLUPairs writes SwiGLU with its arguments kept as pairs of bfloat16.
+func swiGLUPairs() {
+	p := text("swiGLUKeep512", "func(y *float32, pairs *uint32, gate, up *float32, n int)", "implements swiGLUKeep.",
+		"y", "pairs", "gate", "up", "n")
+	e, sign, half, low, high := newExponential(), i32(1<<31), i32(0x7fff), i32(1), i32(0xffff0000)
+	quiet := i32(0x400000)
+	round := func(x reg.VecVirtual) reg.VecVirtual { // to bfloat16 in the upper half; a NaN stays one
+		r, odd, none := ZMM(), ZMM(), K()
+		VPSRLD(U8(16), x, odd)
+		VPANDD(low, odd, odd)
+		VPADDD(half, odd, odd)
+		VPADDD(x, odd, r)
+		VCMPPS(U8(3), x, x, none)
+		VPORD(quiet, x, none, r)
+		return r
+	}
+	vectors(p[4], p[:4], func(mask reg.Register) {
+		x, up := load(at(p[2]), mask), load(at(p[3]), mask)
+		g, u := round(x), round(up)
+		VPSRLD(U8(16), g, g)
+		VPANDD(high, u, u)
+		VPORD(u, g, g)
+		store(g, at(p[1]), mask)
+		VDIVPS(sigmoidDenominator(e, sign, x), x, x)
+		VMULPS(up, x, x)
+		store(x, at(p[0]), mask)
+	})
+	done()
+
+	p = text("swiGLUKept512", "func(y *float32, pairs *uint32, n int)", "implements swiGLUKept.", "y", "pairs", "n")
+	e, sign, high = newExponential(), i32(1<<31), i32(0xffff0000)
+	vectors(p[2], p[:2], func(mask reg.Register) {
+		x, up := unpaired(load(at(p[1]), mask), high)
+		VDIVPS(sigmoidDenominator(e, sign, x), x, x)
+		VMULPS(up, x, x)
+		store(x, at(p[0]), mask)
+	})
+	done()
+
+	p = text("swiGLUBackKept512", "func(dgate, dup, dy *float32, pairs *uint32, n int)", "implements swiGLUBackKept.",
+		"dgate", "dup", "dy", "pairs", "n")
+	e, sign, high = newExponential(), i32(1<<31), i32(0xffff0000)
+	vectors(p[4], p[:4], func(mask reg.Register) {
+		dy, s, t := load(at(p[2]), mask), ZMM(), ZMM()
+		x, up := unpaired(load(at(p[3]), mask), high)
+		VDIVPS(sigmoidDenominator(e, sign, x), e.one, s)
+		VSUBPS(s, e.one, t)
+		VFMADD213PS(e.one, x, t) // 1 + x(1-s)
+		VMULPS(s, t, t)
+		VMULPS(up, t, t)
+		VMULPS(dy, t, t)
+		VMULPS(x, s, s)
+		VMULPS(dy, s, s)
+		store(s, at(p[1]), mask)
+		store(t, at(p[0]), mask)
+	})
+	done()
+}
+
+// unpaired are the numbers in the lower and the upper halves of words.
+func unpaired(pairs, high reg.VecVirtual) (lower, upper reg.VecVirtual) {
+	lower, upper = ZMM(), ZMM()
+	VPSLLD(U8(16), pairs, lower)
+	VPANDD(high, pairs, upper)
+	return lower, upper
 }
