@@ -61,6 +61,7 @@ type Graph struct {
 	train, assess G.VM // forward and backward; forward only
 	labels        labels
 	weight        *G.F64
+	beside        []func() error // give back what Zeros has taken
 }
 
 // Build walks m's Spec and returns its graph. It moves a's pairs into one slice
@@ -77,10 +78,44 @@ func Build(m *model.Model, a *lora.Adapter, gang *kernel.Gang, o Options) (*Grap
 		return nil, fmt.Errorf("build graph: %w", err)
 	}
 	g := &Graph{model: m, options: o, run: newRun(m, a, gang, o), nodes: G.NewGraph(), weight: G.NewF64(1)}
-	if err := g.assemble(packed); err != nil {
-		return nil, fmt.Errorf("build graph: %w", err)
+	err = g.clearGradients(packed)
+	if err == nil {
+		err = g.assemble(packed)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("build graph: %w", err), g.giveBack())
 	}
 	return g, nil
+}
+
+// clearGradients gives every layer zeros as its gradients, outside the Go heap.
+func (g *Graph) clearGradients(packed []*layerParams) error {
+	n := 0
+	for _, p := range packed {
+		n += (len(p.values) + line - 1) &^ (line - 1)
+	}
+	buffer, free, err := offHeap(n)
+	if err != nil {
+		return fmt.Errorf("memory for the gradients: %w", err)
+	}
+	g.beside = append(g.beside, free)
+	for _, p := range packed {
+		p.grads, buffer = cut(buffer, len(p.values))
+		p.dense = vector(p.grads)
+	}
+	return nil
+}
+
+// giveBack frees the memory outside the Go heap.
+func (g *Graph) giveBack() error {
+	err := g.run.arena.close()
+	for _, free := range g.beside {
+		err = errors.Join(err, free())
+	}
+	for i := range g.params {
+		g.params[i].Grad = nil
+	}
+	return err
 }
 
 // assemble makes the nodes, differentiates them and compiles both programs.
@@ -140,6 +175,25 @@ func distinct(g *G.ExprGraph) error {
 
 // Params are the adapter's own slices with their gradients, in a fixed order.
 func (g *Graph) Params() []optim.Param { return g.params }
+
+// Zeros returns zeros in the shape of Params, in memory that is the graph's: it is
+// outside the Go heap and goes with Close. Pages that nobody writes to take none.
+func (g *Graph) Zeros() ([][]float32, error) {
+	n := 0
+	for _, p := range g.params {
+		n += (len(p.Value) + line - 1) &^ (line - 1)
+	}
+	buffer, free, err := offHeap(n)
+	if err != nil {
+		return nil, fmt.Errorf("memory beside the adapter: %w", err)
+	}
+	g.beside = append(g.beside, free)
+	all := make([][]float32, len(g.params))
+	for i, p := range g.params {
+		all[i], buffer = cut(buffer, len(p.Value))
+	}
+	return all, nil
+}
 
 // Options are what the graph was built with.
 func (g *Graph) Options() Options { return g.options }
@@ -271,12 +325,12 @@ func (g *Graph) bind(b data.Batch) {
 	G.WithValue(g.labels.vector(b.Targets))(g.targets)
 }
 
-// Close frees what the graph holds.
+// Close frees what the graph holds; of Params the values stay.
 func (g *Graph) Close() error {
 	if g.train == nil {
 		return nil
 	}
-	err := errors.Join(g.train.Close(), g.assess.Close(), g.run.arena.close())
+	err := errors.Join(g.train.Close(), g.assess.Close(), g.giveBack())
 	*g = Graph{params: g.params}
 	return err
 }

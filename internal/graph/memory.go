@@ -305,8 +305,11 @@ func Estimate(m *model.Model, a *lora.Adapter, tokens, places int, o Options) in
 	// The kernels' own: the logits of a chunk as bfloat16 for two cores, and
 	// activations as int8 and bfloat16.
 	kernels := headRows*m.Output.Weight.Rows + 2*tokens*w.widest
-	const runtime = 64 << 20 // the collector's slack
-	return 4*int64(buffers+adapter+kernels) + runtime
+	// The Go heap lets garbage pile up to what is in use there: the values, and
+	// the values the adapter came with.
+	garbage := 2 * parameters(m, a)
+	const program = 20 << 20 // code, stacks, tables
+	return 4*int64(buffers+adapter+kernels+garbage) + program
 }
 
 func headsOf(d model.Dims) kernel.Heads {

@@ -129,10 +129,10 @@ func TestNormAndZero(t *testing.T) {
 // halved before.
 func TestScaledStep(t *testing.T) {
 	g := gang(t)
-	make := func(factor float32) []optim.Param {
+	half := func(factor float32) []optim.Param {
 		return []optim.Param{{Name: "a", Value: []float32{1, 2, 3}, Grad: []float32{3 * factor, -4 * factor, factor / 3}}}
 	}
-	scaled, halved := make(1), make(0.5)
+	scaled, halved := half(1), half(0.5)
 	one, two := optim.NewAdamW(g, 0.1), optim.NewAdamW(g, 0.1)
 	for range 2 {
 		one.Step(scaled, 0.1, 0.5)

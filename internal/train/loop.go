@@ -27,7 +27,8 @@ type loop struct {
 	o        Options
 	steps    int
 	perEpoch int
-	best     [][]float32 // the values of state.BestStep, one per parameter
+	best     [][]float32 // the values of state.BestStep, one per parameter; nil before there is one
+	room     [][]float32 // for best
 	files    files
 	observe  func(Event)
 	pace     pace
@@ -97,15 +98,19 @@ func longest(p data.Plan, seqs []chat.Sequence, held []data.Batch) (tokens, plac
 
 // resume takes up the latest checkpoint, if there is one.
 func (l *loop) resume() error {
-	l.adam.M, l.adam.V = like(l.params), like(l.params)
-	best := like(l.params)
-	found, err := l.files.load(&l.state, l.tensors(best))
+	var err error
+	for _, to := range []*[][]float32{&l.adam.M, &l.adam.V, &l.room} {
+		if *to, err = l.graph.Zeros(); err != nil {
+			return err
+		}
+	}
+	found, err := l.files.load(&l.state, l.tensors(l.room))
 	if err != nil || !found {
 		return err
 	}
 	l.adam.Steps = l.state.Step
 	if l.state.BestStep > 0 {
-		l.best = best
+		l.best = l.room
 	}
 	if l.state.Step > 0 && !l.state.Pending {
 		l.observe(l.state.Event)
@@ -284,9 +289,7 @@ func (l *loop) judge(eval float64) {
 		return
 	}
 	s.BestEval, s.BestStep, s.Waited = &eval, s.Step, 0
-	if l.best == nil {
-		l.best = like(l.params)
-	}
+	l.best = l.room
 	for i, p := range l.params {
 		copy(l.best[i], p.Value)
 	}
@@ -306,15 +309,6 @@ func (l *loop) finish() Result {
 		}
 	}
 	return r
-}
-
-// like returns zeros in the shape of params.
-func like(params []optim.Param) [][]float32 {
-	all := make([][]float32, len(params))
-	for i, p := range params {
-		all[i] = make([]float32, len(p.Value))
-	}
-	return all
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
