@@ -16,7 +16,8 @@ import (
 	"afina/internal/optim"
 )
 
-// BenchmarkTrain512 is a whole optimiser step on SmolLM2-135M with PEFT's usual
+// BenchmarkTrain512 is a whole optimiser step on SmolLM2-135M, or the model of
+// AFINA_TEST_MODEL, with PEFT's usual
 // adapter (rank 16 on all seven projections, dropout 0.05): packed conversations
 // of 128 tokens, of which the last 96 are learned. The peak of memory is the
 // process's, so it is true only of the first benchmark that runs.
@@ -36,6 +37,7 @@ func BenchmarkTrain512(b *testing.B) {
 		{"store_all_learned", 512, 0, false, store},
 		{"store_no_dropout", 512, 32, false, plain},
 		{"store_256_tokens", 256, 32, false, store},
+		{"recompute_256_tokens", 256, 32, false, recompute},
 		{"store_2048_tokens", 2048, 32, false, store},
 		{"forward_only", 512, 32, true, plain},
 		{"exact", 512, 32, false, exact},
