@@ -22,6 +22,7 @@ func groups() map[string]func() {
 	return map[string]func(){
 		"products": products,
 		"rows":     rows,
+		"training": training,
 	}
 }
 
