@@ -15,6 +15,7 @@ type Gang struct {
 	pool    *parallel.Pool
 	level   Level
 	kit     *products
+	half    *halves
 	buffers *shelf
 	weights *arena
 }
@@ -32,11 +33,15 @@ func NewGang(pool *parallel.Pool, level Level) (*Gang, error) {
 		pool:    pool,
 		level:   level,
 		kit:     productsOf(level),
+		half:    halvesOf(level),
 		buffers: new(shelf),
 		weights: new(arena),
 	}
 	if level != Generic {
 		if err := newTrial(g.kit).all(2, 2); err != nil {
+			return nil, fmt.Errorf("kernel level %s on this machine: %w", level, err)
+		}
+		if err := checkHalves(g.half, g.kit.floatHeights); err != nil {
 			return nil, fmt.Errorf("kernel level %s on this machine: %w", level, err)
 		}
 		if err := checkRows(g.rows()); err != nil {
