@@ -130,7 +130,11 @@ func (e *Engine) settle(q *request, spare int) {
 	if s := &e.slots[source]; s.req == nil && 2*keep >= len(s.held) {
 		target = source
 	}
-	e.pass.Copy(target, source, keep)
+	if target == source {
+		e.pass.Reset(target, keep)
+	} else {
+		e.pass.Begin(target, e.pass.Pages(source), keep)
+	}
 	s := &e.slots[target]
 	s.req, s.adapter, s.used = q, q.adapter, e.turn
 	q.cached = keep

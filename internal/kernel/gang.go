@@ -18,6 +18,8 @@ type Gang struct {
 	half    *halves
 	buffers *shelf
 	weights *arena
+
+	gathered *gathered // not nil: where loops are put instead of being run
 }
 
 // NewGang returns a gang; level "" means Detect(). It fails when this CPU does
@@ -65,6 +67,9 @@ func (g *Gang) Background() *Gang {
 type scratch struct {
 	floats []float32
 	pairs  []uint32
+	loops  gathered
+	parts  []lowPart
+	outer  int                       // chunks of the outer halves of parts
 	tile   [maxHeight * wide]float32 // a tile of the result whose columns stand over the edge
 }
 
