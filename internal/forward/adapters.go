@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"errors"
 	"fmt"
 	"weak"
 
@@ -25,23 +26,26 @@ type adapters struct {
 	runs  int
 }
 
-// get returns a made ready; nil for nil.
-func (c *adapters) get(a *lora.Adapter, p *Pass) *packed {
+// ready returns a in the layout of the kernels; nil for nil.
+func (p *Pass) ready(a *lora.Adapter) (*packed, error) {
 	if a == nil {
-		return nil
+		return nil, nil
 	}
+	c, key := &p.adapters, weak.Make(a)
 	if c.ready == nil {
 		c.ready = map[weak.Pointer[lora.Adapter]]*packed{}
 	}
-	key := weak.Make(a)
 	it := c.ready[key]
 	if it == nil {
 		c.makeRoom()
-		it = p.pack(a)
+		var err error
+		if it, err = p.pack(a); err != nil {
+			return nil, err
+		}
 		c.ready[key] = it
 	}
 	it.used = c.runs
-	return it
+	return it, nil
 }
 
 // makeRoom lets go of adapters that are no more, and of the one unused for longest
@@ -63,32 +67,35 @@ func (c *adapters) makeRoom() {
 }
 
 // pack makes a ready, layer by layer on the cores.
-func (p *Pass) pack(a *lora.Adapter) *packed {
+func (p *Pass) pack(a *lora.Adapter) (*packed, error) {
 	it := &packed{of: weak.Make(a), layers: make([]map[string]*kernel.Factors, len(p.m.Layers))}
-	for l := range p.m.Layers { // before the cores: a panic must name the adapter
-		for _, s := range p.m.Spec.Slots {
-			linear, pair := p.m.Layers[l].Slot(s.GGUF), a.Pairs[l][s.GGUF]
-			if linear == nil || pair == nil {
-				continue
-			}
-			w := linear.Weight
-			if len(pair.A) != a.Rank*w.Cols || len(pair.B) != w.Rows*a.Rank {
-				panic(fmt.Sprintf("forward: adapter %q, layer %d, %s: A has %d numbers and B %d; rank %d of a (%d, %d) matrix takes %d and %d",
-					a.Name, l, s.GGUF, len(pair.A), len(pair.B), a.Rank, w.Rows, w.Cols, a.Rank*w.Cols, w.Rows*a.Rank))
-			}
-		}
+	failed := make([]error, len(p.m.Layers))
+	p.gang.Each(len(p.m.Layers), func(l int) { it.layers[l], failed[l] = p.packLayer(a, l) })
+	if err := errors.Join(failed...); err != nil {
+		return nil, fmt.Errorf("prepare adapter %q: %w", a.Name, err)
 	}
-	p.gang.Each(len(p.m.Layers), func(l int) {
-		it.layers[l] = map[string]*kernel.Factors{}
-		for name, pair := range a.Pairs[l] {
-			w := p.m.Layers[l].Slot(name)
-			if w == nil || pair == nil {
-				continue
-			}
-			it.layers[l][name] = p.gang.NewFactors(pair.A, pair.B, w.Weight.Cols, w.Weight.Rows, a.Rank, a.Scale(), p.precision)
+	return it, nil
+}
+
+func (p *Pass) packLayer(a *lora.Adapter, l int) (map[string]*kernel.Factors, error) {
+	all := map[string]*kernel.Factors{}
+	for name, pair := range a.Pairs[l] {
+		linear := p.m.Layers[l].Slot(name)
+		if linear == nil || pair == nil {
+			continue
 		}
-	})
-	return it
+		w := linear.Weight
+		if len(pair.A) != a.Rank*w.Cols || len(pair.B) != w.Rows*a.Rank {
+			return nil, fmt.Errorf("layer %d, %s: A has %d numbers and B %d; rank %d of a (%d, %d) matrix takes %d and %d",
+				l, name, len(pair.A), len(pair.B), a.Rank, w.Rows, w.Cols, a.Rank*w.Cols, w.Rows*a.Rank)
+		}
+		f, err := p.gang.NewFactors(pair.A, pair.B, w.Cols, w.Rows, a.Rank, a.Scale(), p.precision)
+		if err != nil {
+			return nil, err
+		}
+		all[name] = f
+	}
+	return all, nil
 }
 
 // Ready is how many adapters are kept in the layout of the kernels.

@@ -50,13 +50,16 @@ func (b *batch) add(row, from, place int, r Row, pages []*kernel.Page, ready *pa
 }
 
 // sort deals rows into the batch of all and the batch of those that want logits.
-func (p *Pass) sort(rows []Row) {
+func (p *Pass) sort(rows []Row) error {
 	for first, of := range rows {
 		sameAdapter := func(r Row) bool { return r.Adapter == of.Adapter }
 		if slices.ContainsFunc(rows[:first], sameAdapter) {
 			continue
 		}
-		ready := p.adapters.get(of.Adapter, p)
+		ready, err := p.ready(of.Adapter)
+		if err != nil {
+			return err
+		}
 		asked := 0
 		for i, r := range rows {
 			if sameAdapter(r) {
@@ -73,6 +76,7 @@ func (p *Pass) sort(rows []Row) {
 	}
 	p.gang.Turns(&p.all.angles, p.all.pos, p.m.Dims.Rotary)
 	p.gang.Turns(&p.asked.angles, p.asked.pos, p.m.Dims.Rotary)
+	return nil
 }
 
 // scratch is the memory of one pass, by the names of the block's steps. It is

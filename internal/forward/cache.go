@@ -30,20 +30,27 @@ func pagesFor(n int) int { return (n + PageTokens - 1) / PageTokens }
 
 // grow makes room for next positions: new pages at the end, and a page of its own
 // where it will write into one that others hold too.
-func (p *Pass) grow(s *slot) {
+func (p *Pass) grow(s *slot) error {
 	if s.next == s.len {
-		return
+		return nil
 	}
 	if at := s.len / PageTokens; s.len%PageTokens != 0 && s.pages[at].held > 1 {
-		own := p.newPage()
+		own, err := p.newPage()
+		if err != nil {
+			return err
+		}
 		own.cells.Copy(s.pages[at].cells)
 		p.Drop(s.pages[at])
 		s.pages[at], s.table[at] = own, own.cells
 	}
 	for len(s.pages) < pagesFor(s.next) {
-		page := p.newPage()
+		page, err := p.newPage()
+		if err != nil {
+			return err
+		}
 		s.pages, s.table = append(s.pages, page), append(s.table, page.cells)
 	}
+	return nil
 }
 
 // cut lets go of the pages past n positions.
@@ -57,15 +64,20 @@ func (p *Pass) cut(s *slot, n int) {
 }
 
 // newPage returns a page that is held once.
-func (p *Pass) newPage() *Page {
-	p.used++
+func (p *Pass) newPage() (*Page, error) {
 	if n := len(p.free); n > 0 {
 		page := p.free[n-1]
 		p.free[n-1], p.free = nil, p.free[:n-1]
 		page.held = 1
-		return page
+		p.used++
+		return page, nil
 	}
-	return &Page{cells: p.keep.NewPage(), held: 1}
+	cells, err := p.gang.NewPage(p.keep)
+	if err != nil {
+		return nil, err
+	}
+	p.used++
+	return &Page{cells: cells, held: 1}, nil
 }
 
 // freePages is how many pages that nobody holds are kept for the next to ask.

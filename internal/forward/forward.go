@@ -100,7 +100,9 @@ func (p *Pass) Run(rows []Row) ([][]float32, error) {
 	}
 	defer p.all.clear()
 	defer p.asked.clear()
-	p.lay(rows)
+	if err := p.lay(rows); err != nil {
+		return nil, err
+	}
 	p.embed(rows)
 	for l := range p.m.Layers {
 		p.block(l)
@@ -140,13 +142,18 @@ func (p *Pass) check(rows []Row) error {
 }
 
 // lay sorts rows into the two batches and makes room for them.
-func (p *Pass) lay(rows []Row) {
+func (p *Pass) lay(rows []Row) error {
 	p.adapters.runs++
 	for i := range p.slots {
-		p.grow(&p.slots[i])
+		if err := p.grow(&p.slots[i]); err != nil {
+			return err
+		}
 	}
-	p.sort(rows)
+	if err := p.sort(rows); err != nil {
+		return err
+	}
 	p.work.grow(len(rows), &p.m.Dims)
+	return nil
 }
 
 // width is how many numbers the keys of one position have.

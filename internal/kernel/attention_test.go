@@ -270,7 +270,11 @@ func keeping(h kernel.Heads, half bool) kernel.Keeping {
 func kept(g *kernel.Gang, k, v []float32, n int, keep kernel.Keeping) []*kernel.Page {
 	pages := make([]*kernel.Page, (n+kernel.PageKeys-1)/kernel.PageKeys)
 	for i := range pages {
-		pages[i] = keep.NewPage()
+		page, err := g.NewPage(keep)
+		if err != nil {
+			panic(err)
+		}
+		pages[i] = page
 	}
 	lanes := make([]kernel.Lane, n)
 	for i := range lanes {

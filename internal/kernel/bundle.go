@@ -1,6 +1,9 @@
 package kernel
 
-import "fmt"
+import (
+	"fmt"
+	"runtime"
+)
 
 // Product is one of several products of one operand: Dst = x·Wᵀ, plus on some
 // rows of x a low-rank product.
@@ -48,6 +51,7 @@ func (g *Gang) MatMuls(x *Operand, products ...Product) {
 	s.loops.add(s.outer, func(i int) { s.outerChunk(g, i) })
 	s.loops.run(g)
 	clear(s.parts)
+	runtime.KeepAlive(products)
 }
 
 func (p *Product) check(x *Operand) {

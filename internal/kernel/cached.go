@@ -3,6 +3,8 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"runtime"
+	"unsafe"
 
 	"afina/internal/quant"
 )
@@ -26,13 +28,20 @@ type Page struct {
 	half []uint16
 }
 
-// NewPage returns a page of any content.
-func (k Keeping) NewPage() *Page {
-	n := k.Layers * k.Heads.KV * 2 * k.size()
-	if k.Half {
-		return &Page{half: aligned[uint16](n)}
+// NewPage returns a page of any content, outside the Go heap.
+func (g *Gang) NewPage(k Keeping) (*Page, error) {
+	b, release, err := g.pages.take(int(k.PageBytes()))
+	if err != nil {
+		return nil, fmt.Errorf("make room for keys and values: %w", err)
 	}
-	return &Page{full: aligned[float32](n)}
+	p := new(Page)
+	if k.Half {
+		p.half = unsafe.Slice((*uint16)(unsafe.Pointer(&b[0])), len(b)/2)
+	} else {
+		p.full = unsafe.Slice((*float32)(unsafe.Pointer(&b[0])), len(b)/4)
+	}
+	runtime.AddCleanup(p, func(free func()) { free() }, release)
+	return p, nil
 }
 
 // size is how many numbers the keys of one head have in a page.
@@ -54,6 +63,8 @@ func (k Keeping) at(layer, kv int) int { return (layer*k.Heads.KV + kv) * 2 * k.
 func (p *Page) Copy(o *Page) {
 	copy(p.full, o.full)
 	copy(p.half, o.half)
+	runtime.KeepAlive(p)
+	runtime.KeepAlive(o)
 }
 
 // Lane is one query token of a sequence whose keys and values are kept.
@@ -88,6 +99,7 @@ func (g *Gang) Remember(k, v []float32, lanes []Lane, layer int, keep Keeping) {
 			}
 		}
 	})
+	runtime.KeepAlive(lanes)
 }
 
 func keepFull(to, k, v []float32, slot int) {
@@ -122,6 +134,7 @@ func (g *Gang) AttentionCached(out, q []float32, lanes []Lane, layer int, keep K
 	mustHold("out of AttentionCached", len(out), len(lanes)*h.Query*h.Dim)
 	if g.tiled(h) {
 		g.cachedTiles(out, q, lanes, layer, keep)
+		runtime.KeepAlive(lanes)
 		return
 	}
 	g.span(len(lanes)*h.Query, 1, func(i, _ int) {

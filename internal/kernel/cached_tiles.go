@@ -106,6 +106,7 @@ func (f *flash) pages(r, rows int, q []float32, pages []*Page, at int, first boo
 	for j := 0; j < end; j += PageKeys {
 		p, cols := pages[j/PageKeys], min(PageKeys, end-j)
 		if p.half != nil {
+			f.fetch(pages, j/PageKeys, at, r)
 			f.g.halfProduct(rows, cols, f.dim, 1, q, f.dim, p.half[at:], PageKeys, f.scores[j:], keyBlock, false)
 		} else {
 			f.g.product(rows, cols, f.dim, q, f.dim, 1, p.full[at:], PageKeys, f.scores[j:], keyBlock, false)
@@ -120,6 +121,19 @@ func (f *flash) pages(r, rows int, q []float32, pages []*Page, at int, first boo
 		} else {
 			f.g.product(rows, f.dim, keys, f.scores[j:], keyBlock, 1, p.full[at+size:], f.dim, acc, f.dim, add)
 		}
+	}
+}
+
+// fetch asks for the values of page j and the keys of the page after it, when the
+// first rows come to them: they lie where no hardware would look.
+func (f *flash) fetch(pages []*Page, j, at, row int) {
+	if row > 0 {
+		return
+	}
+	size := f.dim * PageKeys
+	f.g.half.fetch(pages[j].half[at+size : at+2*size])
+	if j+1 < len(pages) {
+		f.g.half.fetch(pages[j+1].half[at : at+size])
 	}
 }
 

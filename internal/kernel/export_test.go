@@ -56,5 +56,5 @@ func (g *Gang) Slabs() int {
 
 // CompareHalves compares the loops over float16 of a level with their twins.
 func CompareHalves(level Level) error {
-	return checkHalves(halvesOf(level), productsOf(level).floatHeights)
+	return checkHalves(halvesOf(level))
 }

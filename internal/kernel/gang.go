@@ -18,6 +18,7 @@ type Gang struct {
 	half    *halves
 	buffers *shelf
 	weights *arena
+	pages   *arena // of keys and values
 
 	gathered *gathered // not nil: where loops are put instead of being run
 }
@@ -38,12 +39,13 @@ func NewGang(pool *parallel.Pool, level Level) (*Gang, error) {
 		half:    halvesOf(level),
 		buffers: new(shelf),
 		weights: new(arena),
+		pages:   new(arena),
 	}
 	if level != Generic {
 		if err := newTrial(g.kit).all(2, 2); err != nil {
 			return nil, fmt.Errorf("kernel level %s on this machine: %w", level, err)
 		}
-		if err := checkHalves(g.half, g.kit.floatHeights); err != nil {
+		if err := checkHalves(g.half); err != nil {
 			return nil, fmt.Errorf("kernel level %s on this machine: %w", level, err)
 		}
 		if err := checkRows(g.rows()); err != nil {

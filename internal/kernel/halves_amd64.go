@@ -4,102 +4,77 @@
 
 package kernel
 
-// halfTile12x32 is the halfTile of height 12 on 32 columns: see halfTileGeneric.
-//
-//go:noescape
-func halfTile12x32(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
-
-// halfTile12x16 is the halfTile of height 12 on 16 columns: see halfTileGeneric.
-//
-//go:noescape
-func halfTile12x16(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
-
-// halfTile8x32 is the halfTile of height 8 on 32 columns: see halfTileGeneric.
-//
-//go:noescape
-func halfTile8x32(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
-
-// halfTile8x16 is the halfTile of height 8 on 16 columns: see halfTileGeneric.
-//
-//go:noescape
-func halfTile8x16(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
-
 // halfTile6x32 is the halfTile of height 6 on 32 columns: see halfTileGeneric.
 //
 //go:noescape
-func halfTile6x32(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+func halfTile6x32(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
 
 // halfTile6x16 is the halfTile of height 6 on 16 columns: see halfTileGeneric.
 //
 //go:noescape
-func halfTile6x16(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+func halfTile6x16(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
 
 // halfTile4x32 is the halfTile of height 4 on 32 columns: see halfTileGeneric.
 //
 //go:noescape
-func halfTile4x32(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+func halfTile4x32(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
 
 // halfTile4x16 is the halfTile of height 4 on 16 columns: see halfTileGeneric.
 //
 //go:noescape
-func halfTile4x16(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+func halfTile4x16(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
 
 // halfTile3x32 is the halfTile of height 3 on 32 columns: see halfTileGeneric.
 //
 //go:noescape
-func halfTile3x32(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+func halfTile3x32(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
 
 // halfTile3x16 is the halfTile of height 3 on 16 columns: see halfTileGeneric.
 //
 //go:noescape
-func halfTile3x16(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+func halfTile3x16(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
 
 // halfTile2x32 is the halfTile of height 2 on 32 columns: see halfTileGeneric.
 //
 //go:noescape
-func halfTile2x32(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+func halfTile2x32(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
 
 // halfTile2x16 is the halfTile of height 2 on 16 columns: see halfTileGeneric.
 //
 //go:noescape
-func halfTile2x16(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+func halfTile2x16(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
 
 // halfTile1x32 is the halfTile of height 1 on 32 columns: see halfTileGeneric.
 //
 //go:noescape
-func halfTile1x32(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+func halfTile1x32(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
 
 // halfTile1x16 is the halfTile of height 1 on 16 columns: see halfTileGeneric.
 //
 //go:noescape
-func halfTile1x16(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
-
-// halfTile6x16AVX2 is the halfTile of height 6 on 16 columns: see halfTileGeneric.
-//
-//go:noescape
-func halfTile6x16AVX2(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
-
-// halfTile4x16AVX2 is the halfTile of height 4 on 16 columns: see halfTileGeneric.
-//
-//go:noescape
-func halfTile4x16AVX2(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+func halfTile1x16(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
 
 // halfTile3x16AVX2 is the halfTile of height 3 on 16 columns: see halfTileGeneric.
 //
 //go:noescape
-func halfTile3x16AVX2(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+func halfTile3x16AVX2(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
 
 // halfTile2x16AVX2 is the halfTile of height 2 on 16 columns: see halfTileGeneric.
 //
 //go:noescape
-func halfTile2x16AVX2(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+func halfTile2x16AVX2(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
 
 // halfTile1x16AVX2 is the halfTile of height 1 on 16 columns: see halfTileGeneric.
 //
 //go:noescape
-func halfTile1x16AVX2(tiles int, k int, a *float32, rs int, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+func halfTile1x16AVX2(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
 
 // halveAVX2 writes 8n numbers as float16: see halveGeneric.
 //
 //go:noescape
 func halveAVX2(n int, x *float32, dst *uint16)
+
+// fetchLines asks for 8n cache lines from p on.
+//
+//go:noescape
+func fetchLines(n int, p *uint16)

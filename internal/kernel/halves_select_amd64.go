@@ -7,10 +7,11 @@ func halvesOf(level Level) *halves {
 	h := genericHalves()
 	switch level {
 	case AVX512:
-		h.tile16 = [maxHeight + 1]halfTile{1: halfTile1x16, 2: halfTile2x16, 3: halfTile3x16, 4: halfTile4x16, 6: halfTile6x16, 8: halfTile8x16, 12: halfTile12x16}
-		h.tile32 = [maxHeight + 1]halfTile{1: halfTile1x32, 2: halfTile2x32, 3: halfTile3x32, 4: halfTile4x32, 6: halfTile6x32, 8: halfTile8x32, 12: halfTile12x32}
+		h.tile16 = [maxHeight + 1]halfTile{1: halfTile1x16, 2: halfTile2x16, 3: halfTile3x16, 4: halfTile4x16, 6: halfTile6x16}
+		h.tile32 = [maxHeight + 1]halfTile{1: halfTile1x32, 2: halfTile2x32, 3: halfTile3x32, 4: halfTile4x32, 6: halfTile6x32}
 	case AVX2:
-		h.tile16 = [maxHeight + 1]halfTile{1: halfTile1x16AVX2, 2: halfTile2x16AVX2, 3: halfTile3x16AVX2, 4: halfTile4x16AVX2, 6: halfTile6x16AVX2}
+		h.heights = heightsTo3
+		h.tile16 = [maxHeight + 1]halfTile{1: halfTile1x16AVX2, 2: halfTile2x16AVX2, 3: halfTile3x16AVX2}
 		for n, tile := range h.tile16 {
 			h.tile32[n] = nil
 			if tile != nil {
@@ -19,6 +20,11 @@ func halvesOf(level Level) *halves {
 		}
 	default:
 		return h
+	}
+	h.fetch = func(x []uint16) {
+		if n := len(x) / 256; n > 0 {
+			fetchLines(n, &x[0])
+		}
 	}
 	h.halve = func(dst []uint16, x []float32) {
 		whole := len(x) / 8
@@ -32,8 +38,8 @@ func halvesOf(level Level) *halves {
 
 // twiceHalf makes a tile of 32 columns of one of 16.
 func twiceHalf(tile halfTile) halfTile {
-	return func(tiles, k int, a *float32, rs, ks int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int) {
-		tile(tiles, k, a, rs, ks, b, ldb, c, ldc, alpha, add)
-		tile(tiles, k, a, rs, ks, at(b, narrow), ldb, at(c, narrow), ldc, alpha, add)
+	return func(tiles, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int) {
+		tile(tiles, k, a, rs, b, ldb, c, ldc, alpha, add)
+		tile(tiles, k, a, rs, at(b, narrow), ldb, at(c, narrow), ldc, alpha, add)
 	}
 }

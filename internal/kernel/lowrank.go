@@ -3,6 +3,8 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"runtime"
+	"unsafe"
 )
 
 // Factors are a low-rank matrix scale·B·A made ready for products with rows that
@@ -24,21 +26,27 @@ type Factors struct {
 
 // NewFactors packs a (rank, in) and b (out, rank). For Exact products it only
 // refers to them.
-func (g *Gang) NewFactors(a, b []float32, in, out, rank int, scale float32, p Precision) *Factors {
+func (g *Gang) NewFactors(a, b []float32, in, out, rank int, scale float32, p Precision) (*Factors, error) {
 	if len(a) != rank*in || len(b) != out*rank {
 		panic(fmt.Sprintf("kernel: rank %d of an (%d, %d) matrix in factors of %d and %d numbers, it takes %d and %d",
 			rank, out, in, len(a), len(b), rank*in, out*rank))
 	}
 	f := &Factors{In: in, Out: out, Rank: rank, exactA: a, exactB: b, scale: scale}
 	if p == Exact {
-		return f
+		return f, nil
 	}
 	f.exactA, f.exactB = nil, nil
 	f.rank = (rank + narrow - 1) / narrow * narrow
 	powerA, powerB := power(a), power(b)
 	f.alphaA, f.alphaB = 1/powerA, scale/powerB
-	f.a = aligned[uint16](f.rank * in)
-	f.b = aligned[uint16]((out + wide - 1) / wide * wide * f.rank)
+	sizeA, sizeB := f.rank*in, (out+wide-1)/wide*wide*f.rank
+	memory, release, err := g.pages.take(2 * (sizeA + sizeB))
+	if err != nil {
+		return nil, fmt.Errorf("make room for an adapter: %w", err)
+	}
+	runtime.AddCleanup(f, func(free func()) { free() }, release)
+	all := unsafe.Slice((*uint16)(unsafe.Pointer(&memory[0])), sizeA+sizeB)
+	f.a, f.b = all[:sizeA], all[sizeA:]
 	var row [wide]float32
 	for r := 0; r < f.rank; r += wide {
 		width := min(wide, f.rank-r)
@@ -61,7 +69,7 @@ func (g *Gang) NewFactors(a, b []float32, in, out, rank int, scale float32, p Pr
 			g.half.halve(f.b[o*f.rank+r*wide:][:wide], row[:])
 		}
 	}
-	return f
+	return f, nil
 }
 
 // Bytes is the memory the packed form takes.

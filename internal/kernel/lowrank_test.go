@@ -53,7 +53,7 @@ func TestMatMuls(t *testing.T) {
 							for i := range fb {
 								fb[i] *= 1e-6 // below what float16 has as it is
 							}
-							p.Low = append(p.Low, kernel.LowRank{Lo: part[0], Hi: part[1], Factors: g.NewFactors(fa, fb, c.in, out, c.rank, 3e5, precision)})
+							p.Low = append(p.Low, kernel.LowRank{Lo: part[0], Hi: part[1], Factors: factors(t, g, fa, fb, c.in, out, c.rank, 3e5, precision)})
 							addLow(plain[part[0]*out:part[1]*out], x[part[0]*c.in:], fa, fb, c.in, out, c.rank, 3e5)
 						}
 						products, want = append(products, p), append(want, plain)
@@ -83,6 +83,15 @@ func TestMatMuls(t *testing.T) {
 			}
 		}
 	}
+}
+
+func factors(t *testing.T, g *kernel.Gang, a, b []float32, in, out, rank int, scale float32, p kernel.Precision) *kernel.Factors {
+	t.Helper()
+	f, err := g.NewFactors(a, b, in, out, rank, scale, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
 }
 
 func matrixOf(t *testing.T, g *kernel.Gang, a *arena, out, in int) *kernel.Matrix {
@@ -133,7 +142,7 @@ func TestFactorsShowNaN(t *testing.T) {
 	dst := a.zeros(32)
 	var op kernel.Operand
 	g.Prepare(&op, x, 1, 32, kernel.Fast)
-	g.MatMuls(&op, kernel.Product{Dst: dst, W: w, Low: []kernel.LowRank{{Lo: 0, Hi: 1, Factors: g.NewFactors(fa, fb, 32, 32, 4, 1, kernel.Fast)}}})
+	g.MatMuls(&op, kernel.Product{Dst: dst, W: w, Low: []kernel.LowRank{{Lo: 0, Hi: 1, Factors: factors(t, g, fa, fb, 32, 32, 4, 1, kernel.Fast)}}})
 	if !math.IsNaN(float64(dst[0])) || math.IsNaN(float64(dst[1])) {
 		t.Errorf("got %v", dst[:2])
 	}

@@ -39,7 +39,6 @@ func rowsFrom(a, distance reg.GPVirtual, h int) *rowSet {
 // floatsText is a floatTile or a pairTile being written: h rows of nv registers.
 type floatsText struct {
 	h, nv, size      int               // size of a register in bytes
-	half             bool              // b is float16
 	sums, panel, row []reg.VecPhysical // accumulators; one row of b; numbers of a
 	alpha            reg.VecPhysical   // nil without a factor
 	a, b, c          reg.GPVirtual
@@ -132,11 +131,7 @@ func (t *floatsText) loops(depth string, step func()) {
 	}
 	Label("loop")
 	for v, b := range t.panel {
-		if t.half {
-			VCVTPH2PS(Mem{Base: t.b, Disp: t.size / 2 * v}, b)
-		} else {
-			VMOVUPS(Mem{Base: t.b, Disp: t.size * v}, b)
-		}
+		VMOVUPS(Mem{Base: t.b, Disp: t.size * v}, b)
 	}
 	step()
 	DECQ(k)
