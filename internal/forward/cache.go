@@ -53,6 +53,22 @@ func (p *Pass) grow(s *slot) error {
 	return nil
 }
 
+// Need is how many pages a slot lacks to take n more rows.
+func (p *Pass) Need(slot, n int) int {
+	s := &p.slots[slot]
+	if n == 0 {
+		return 0
+	}
+	need := max(0, pagesFor(s.len+n)-len(s.pages))
+	if at := s.len / PageTokens; s.len%PageTokens != 0 && s.pages[at].held > 1 {
+		need++
+	}
+	return need
+}
+
+// Each calls f(0) … f(n-1) on the cores of the pass.
+func (p *Pass) Each(n int, f func(i int)) { p.gang.Each(n, f) }
+
 // cut lets go of the pages past n positions.
 func (p *Pass) cut(s *slot, n int) {
 	s.len = min(s.len, n)
