@@ -53,3 +53,8 @@ func (g *Gang) Slabs() int {
 	defer g.weights.lock.Unlock()
 	return g.weights.slabs
 }
+
+// CompareHalves compares the loops over float16 of a level with their twins.
+func CompareHalves(level Level) error {
+	return checkHalves(halvesOf(level))
+}

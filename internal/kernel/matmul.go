@@ -50,10 +50,15 @@ func newGrid(panels, panelStep, rows, rowStep int) grid {
 
 // run calls f for every chunk: panels p0 … p1-1, rows i0 … i1-1.
 func (g *Gang) run(d grid, f func(p0, p1, i0, i1 int)) {
-	g.pool.Run(d.panelParts*d.rowParts, func(chunk int) {
+	piece := func(chunk int) {
 		p, i := chunk/d.rowParts*d.panelStep, chunk%d.rowParts*d.rowStep
 		f(p, min(p+d.panelStep, d.panels), i, min(i+d.rowStep, d.rows))
-	})
+	}
+	if g.gathered != nil {
+		g.gathered.add(d.panelParts*d.rowParts, piece)
+		return
+	}
+	g.pool.Run(d.panelParts*d.rowParts, piece)
 }
 
 // cacheBytes is how much of the second-level cache a group of panels may take:

@@ -130,6 +130,7 @@ type heights [13]int
 
 var (
 	heightsTo2  = &heights{0, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2}
+	heightsTo3  = &heights{0, 1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3}
 	heightsTo4  = &heights{0, 1, 2, 3, 4, 3, 3, 4, 4, 4, 4, 4, 4}
 	heightsTo6  = &heights{0, 1, 2, 3, 4, 3, 6, 4, 4, 6, 6, 6, 6}
 	heightsTo8  = &heights{0, 1, 2, 3, 4, 3, 6, 4, 8, 8, 8, 8, 8}
