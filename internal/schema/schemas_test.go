@@ -1,4 +1,4 @@
-package grammar_test
+package schema_test
 
 // schemas are held in TestWalks: what is drawn is valid, valid is accepted,
 // invalid is not.

@@ -1,9 +1,8 @@
-package grammar
+package automaton
 
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math"
 	"regexp/syntax"
 	"slices"
@@ -11,15 +10,15 @@ import (
 	"unicode/utf8"
 )
 
-// lengths bounds the number of characters; max is negative for no limit.
-type lengths struct{ min, max int32 }
+// Length bounds the number of characters; Max is negative for no limit.
+type Length struct{ Min, Max int32 }
 
 // dress says how an expression's characters are written.
 type dress uint8
 
 const (
-	bare    dress = iota // as they are; the expression stands for the whole text
-	string_              // inside a JSON string, whose closing quote follows; it may match anywhere
+	bare     dress = iota // as they are; the expression stands for the whole text
+	inString              // inside a JSON string, whose closing quote follows; it may match anywhere
 )
 
 const (
@@ -28,10 +27,15 @@ const (
 	maxProgram = 5000
 )
 
-// pattern compiles a regular expression (RE2's syntax, which is ECMA 262's
+// Pattern compiles a regular expression (RE2's syntax, which is ECMA 262's
 // without look-around and back-references) to the automaton of the texts in
-// which it matches. The table is nil when there is none.
-func pattern(source string, d dress, l lengths, has *[256]bool) (*table, error) {
+// which it matches, written as the inside of a JSON string and its closing quote,
+// each in one way only. The table is nil when there is none.
+func Pattern(source string, l Length, has *Bytes) (*Table, error) {
+	return pattern(source, inString, l, has)
+}
+
+func pattern(source string, d dress, l Length, has *Bytes) (*Table, error) {
 	re, err := syntax.Parse(source, syntax.Perl)
 	if err != nil {
 		return nil, err
@@ -46,15 +50,11 @@ func pattern(source string, d dress, l lengths, has *[256]bool) (*table, error) 
 	if len(prog.Inst) > maxProgram {
 		return nil, errors.New("the expression is too large")
 	}
-	x := &expression{prog: prog, lengths: l, dress: d, has: has, spelt: map[[2]rune][]spelling{}}
+	x := &expression{prog: prog, Length: l, dress: d, has: has, spelt: map[[2]rune][]spelling{}}
 	if err := x.spell(); err != nil {
 		return nil, err
 	}
-	t, ok := build(rules[string]{start: x.start(), cuts: x.cuts, step: x.step, accept: x.accept}, has)
-	if !ok {
-		return nil, errors.New("the expression needs too many states; make its repetitions shorter")
-	}
-	return t, nil
+	return build(rules[string]{start: x.start(), cuts: x.cuts, step: x.step, accept: x.accept}, has)
 }
 
 // portable refuses what other engines read differently, and makes the dot leave
@@ -88,9 +88,9 @@ type spelling [][2]byte
 // characters were begun.
 type expression struct {
 	prog *syntax.Prog
-	lengths
+	Length
 	dress dress
-	has   *[256]bool
+	has   *Bytes
 	cuts  cuts
 	spelt map[[2]rune][]spelling
 	edges int
@@ -113,7 +113,7 @@ const (
 // spell lists the spellings of each instruction's characters.
 func (x *expression) spell() error {
 	x.of = make([][]spelling, len(x.prog.Inst)+1)
-	if x.dress == string_ {
+	if x.dress == inString {
 		x.cuts.add('"', '"')
 	}
 	for i := range x.prog.Inst {
@@ -171,13 +171,13 @@ func (x *expression) write(lo, hi rune) (ways []spelling) {
 	for lo <= hi {
 		end := hi
 		switch {
-		case x.dress == string_ && (lo < ' ' || lo == '"' || lo == '\\'):
+		case x.dress == inString && (lo < ' ' || lo == '"' || lo == '\\'):
 			end = lo
 			ways = append(ways, x.literal(lo))
-		case x.dress == string_ && lo < '"':
+		case x.dress == inString && lo < '"':
 			end = min(hi, '"'-1)
 			ways = append(ways, x.utf8(lo, end)...)
-		case x.dress == string_ && lo < '\\':
+		case x.dress == inString && lo < '\\':
 			end = min(hi, '\\'-1)
 			ways = append(ways, x.utf8(lo, end)...)
 		default:
@@ -195,7 +195,7 @@ func (x *expression) write(lo, hi rune) (ways []spelling) {
 
 // literal is the escape of a rune.
 func (x *expression) literal(r rune) (way spelling) {
-	text := quoted(string(r), x.has)
+	text := Quote(string(r), x.has)
 	for i := 1; i < len(text)-1; i++ {
 		way = append(way, [2]byte{text[i], text[i]})
 	}
@@ -241,7 +241,7 @@ func (x *expression) utf8(lo, hi rune) (ways []spelling) {
 // start is the state before the first character.
 func (x *expression) start() string {
 	items := x.follow(nil, uint32(x.prog.Start), true)
-	if x.dress == string_ {
+	if x.dress == inString {
 		items = append(items, item{pc: before})
 	}
 	return x.state(items, 0)
@@ -273,7 +273,7 @@ func (x *expression) follow(items []item, pc uint32, first bool) []item {
 			}
 		case syntax.InstMatch:
 			items = append(items, item{pc: pc})
-			if x.dress == string_ {
+			if x.dress == inString {
 				items = append(items, item{pc: behind})
 			}
 		case syntax.InstRune, syntax.InstRune1, syntax.InstRuneAny, syntax.InstRuneAnyNotNL:
@@ -349,15 +349,15 @@ func (x *expression) step(s string, b byte) (string, bool) {
 		return "", false
 	}
 	between := items[0].way == 0
-	if x.dress == string_ && between && b == '"' {
+	if x.dress == inString && between && b == '"' {
 		return x.state([]item{{pc: over}}, 0), x.complete(items, chars)
 	}
 	if between {
-		if x.max >= 0 && chars >= x.max {
+		if x.Max >= 0 && chars >= x.Max {
 			return "", false
 		}
-		if chars++; x.max < 0 {
-			chars = min(chars, max(x.min, 1))
+		if chars++; x.Max < 0 {
+			chars = min(chars, max(x.Min, 1))
 		}
 	}
 	var out []item
@@ -388,7 +388,7 @@ func (x *expression) step(s string, b byte) (string, bool) {
 
 // complete reports whether the text may end between characters.
 func (x *expression) complete(items []item, chars int32) bool {
-	if chars < x.min {
+	if chars < x.Min {
 		return false
 	}
 	for _, i := range items {
@@ -401,7 +401,7 @@ func (x *expression) complete(items []item, chars int32) bool {
 
 func (x *expression) accept(s string) bool {
 	items, chars := unpack(s)
-	if x.dress == string_ {
+	if x.dress == inString {
 		return items[0].pc == over
 	}
 	return x.complete(items, chars)
@@ -432,11 +432,8 @@ const (
 	octet = `(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])`
 )
 
-// formatted is the automaton of a format's strings.
-func formatted(name string, l lengths, has *[256]bool) (*table, error) {
-	source, ok := formats[name]
-	if !ok {
-		return nil, fmt.Errorf("the format %q is not supported", name)
-	}
-	return pattern(source, string_, l, has)
+// Format is the expression of a format's strings, false when it is not known.
+func Format(name string) (source string, ok bool) {
+	source, ok = formats[name]
+	return source, ok
 }

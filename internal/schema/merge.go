@@ -1,6 +1,7 @@
-package grammar
+package schema
 
 import (
+	"afina/internal/automaton"
 	"fmt"
 	"slices"
 )
@@ -121,11 +122,11 @@ func (c *compiler) both(key string, a, b *value, at string) (*value, error) {
 	case "items":
 		return object("allOf", array(a, b)), nil
 	case "minimum", "exclusiveMinimum", "minLength", "minItems", "maximum", "exclusiveMaximum", "maxLength", "maxItems":
-		x, errX := parseDecimal(a.text)
-		y, errY := parseDecimal(b.text)
+		x, errX := automaton.ParseDecimal(a.text)
+		y, errY := automaton.ParseDecimal(b.text)
 		if errX == nil && errY == nil && a.kind == 'n' && b.kind == 'n' {
 			least := key[:3] == "min" || key == "exclusiveMinimum"
-			if (x.rat().Cmp(y.rat()) > 0) == least {
+			if (x.Rat().Cmp(y.Rat()) > 0) == least {
 				return a, nil
 			}
 			return b, nil

@@ -1,4 +1,4 @@
-package grammar_test
+package schema_test
 
 import (
 	"bytes"
@@ -17,6 +17,7 @@ import (
 	"afina/internal/gguf"
 	"afina/internal/grammar"
 	"afina/internal/modeltest"
+	"afina/internal/schema"
 	"afina/internal/tokenizer"
 )
 
@@ -191,9 +192,9 @@ func spellings(tok *tokenizer.Tokenizer) map[string][]int32 {
 	return m
 }
 
-func compile(t testing.TB, v *grammar.Vocabulary, schema string) *grammar.Grammar {
+func compile(t testing.TB, v *grammar.Vocabulary, text string) *grammar.Grammar {
 	t.Helper()
-	g, err := v.Schema([]byte(schema))
+	g, err := schema.Compile(v, []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +271,7 @@ func exact(t *testing.T, tok *tokenizer.Tokenizer, c *grammar.Constraint, rng *r
 // TestObject: json_object is any object, and nothing else.
 func TestObject(t *testing.T) {
 	tok := realTokens(t)
-	g, err := grammar.NewVocabulary(tok).Object()
+	g, err := schema.Object(grammar.NewVocabulary(tok))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,7 +358,7 @@ func TestShared(t *testing.T) {
 	for seed := range uint64(8) {
 		wg.Go(func() {
 			test := schemas[seed%4]
-			g, err := v.Schema([]byte(test.schema))
+			g, err := schema.Compile(v, []byte(test.schema))
 			if err != nil {
 				t.Error(err)
 				return
@@ -385,7 +386,7 @@ func TestRefused(t *testing.T) {
 	v := grammar.NewVocabulary(tinyTokens(t))
 	for _, test := range refusals {
 		t.Run(test.schema, func(t *testing.T) {
-			_, err := v.Schema([]byte(test.schema))
+			_, err := schema.Compile(v, []byte(test.schema))
 			var f *fault.Error
 			if !errors.As(err, &f) || f.Kind != fault.Invalid || f.Code != "invalid_schema" {
 				t.Fatalf("got %v, want a fault", err)
