@@ -49,7 +49,7 @@ func BenchmarkCompile(b *testing.B) {
 // of a schema, whose masks are new, and later ones.
 func BenchmarkAnswer(b *testing.B) {
 	tok := realTokens(b)
-	for _, name := range []string{"flat", "exercise", "tree", "lengths", "further", "formats", "anything"} {
+	for _, name := range []string{"flat", "exercise", "tree", "lengths", "further", "formats", "anything", "pattern long", "enum"} {
 		v := grammar.NewVocabulary(tok)
 		warm := compile(b, v, `{"type":"array","items":{"type":"string","maxLength":9}}`)
 		walk(b, tok, warm.Start(), rand.New(rand.NewPCG(1, 1)), 40)
@@ -72,7 +72,7 @@ func BenchmarkAnswer(b *testing.B) {
 			}
 		}
 		source := schemaOf(b, name)
-		b.Run("first/"+name, func(b *testing.B) {
+		b.Run("first/"+strings.ReplaceAll(name, " ", "-"), func(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
 				b.StopTimer()
 				g := compile(b, v, source+strings.Repeat(" ", i%64))
@@ -82,7 +82,7 @@ func BenchmarkAnswer(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*len(ids)), "µs/token")
 		})
 		g := compile(b, v, source)
-		b.Run("later/"+name, func(b *testing.B) {
+		b.Run("later/"+strings.ReplaceAll(name, " ", "-"), func(b *testing.B) {
 			for b.Loop() {
 				answer(g)
 			}

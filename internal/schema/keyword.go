@@ -21,7 +21,7 @@ func (c *compiler) objectOf(s *value, at string) (int32, error) {
 		if further, err = c.schema(extra, at+"/additionalProperties"); err != nil {
 			return 0, err
 		}
-	case extra == nil && len(properties.keys) == 0:
+	case extra == nil && s.get("properties") == nil:
 		further = c.anything()
 	}
 	var fields []grammar.Field

@@ -195,7 +195,7 @@ func (c *compiler) mergeObjects(out, a, b *value, at string) (*value, error) {
 			merged = merged.with(name, together(pb.kids[i], nil, ea))
 		}
 	}
-	if len(merged.keys) > 0 {
+	if a.get("properties") != nil || b.get("properties") != nil {
 		out = out.with("properties", merged)
 	}
 	switch {

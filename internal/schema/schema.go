@@ -15,8 +15,8 @@ import (
 //
 // It holds to what it accepts: every keyword is obeyed, or the schema is refused
 // with its place. These are its own choices, all of them within the schema:
-// properties come in the schema's order; an object with properties and no
-// additionalProperties has no others; a schema without type is of the types that
+// properties come in the schema's order; an object with the keyword properties
+// and without additionalProperties has no others; a schema without type is of the types that
 // its keywords speak of; strings under a pattern or format, constants and the
 // keys of further properties are written in one way only; nesting ends at
 // grammar.MaxDepth; integers without bounds have 64 bits, other numbers without bounds at

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -21,35 +22,37 @@ import (
 	"afina/internal/tokenizer"
 )
 
-// smollm2 is the tokenizer of a real model, 49152 tokens.
-var smollm2 = sync.OnceValues(func() (*tokenizer.Tokenizer, error) {
-	return open("../../models/smollm2-135m-instruct.gguf")
-})
-
-func open(path string) (*tokenizer.Tokenizer, error) {
+func open(t testing.TB, path string) *tokenizer.Tokenizer {
+	t.Helper()
 	f, err := gguf.Open(path)
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
 	defer f.Close()
-	return tokenizer.FromGGUF(f.Metadata)
-}
-
-func realTokens(t testing.TB) *tokenizer.Tokenizer {
-	tok, err := smollm2()
-	if err != nil {
-		t.Skip(err)
-	}
-	return tok
-}
-
-// tinyTokens has all bytes and a few merges.
-func tinyTokens(t testing.TB) *tokenizer.Tokenizer {
-	tok, err := open(modeltest.Write(t, modeltest.Shape{}))
+	tok, err := tokenizer.FromGGUF(f.Metadata)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return tok
+}
+
+// realTokens is the tokenizer of a real model, 49152 tokens, opened once.
+func realTokens(t testing.TB) *tokenizer.Tokenizer {
+	t.Helper()
+	path := modeltest.Real(t)
+	smollm2.once.Do(func() { smollm2.tok = open(t, path) })
+	return smollm2.tok
+}
+
+var smollm2 struct {
+	once sync.Once
+	tok  *tokenizer.Tokenizer
+}
+
+// tinyTokens has all bytes and a few merges.
+func tinyTokens(t testing.TB) *tokenizer.Tokenizer {
+	t.Helper()
+	return open(t, modeltest.Write(t, modeltest.Shape{}))
 }
 
 // validator is an independent reading of a schema.
@@ -71,7 +74,15 @@ func validator(t testing.TB, schema string) *jsonschema.Schema {
 	return s
 }
 
-func validate(t testing.TB, s *jsonschema.Schema, text string) {
+// failer is what testing.TB and rapid.T have in common.
+type failer interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Fatal(args ...any)
+}
+
+func validate(t failer, s *jsonschema.Schema, text string) {
 	t.Helper()
 	v, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
 	if err != nil {
@@ -85,11 +96,9 @@ func validate(t testing.TB, s *jsonschema.Schema, text string) {
 
 // tokens are the ids of a mask.
 func tokens(mask []uint64) (ids []int32) {
-	for w, bits := range mask {
-		for i := range 64 {
-			if bits>>i&1 == 1 {
-				ids = append(ids, int32(w*64+i))
-			}
+	for w, word := range mask {
+		for ; word != 0; word &= word - 1 {
+			ids = append(ids, int32(w*64+bits.TrailingZeros64(word)))
 		}
 	}
 	return ids
@@ -97,7 +106,7 @@ func tokens(mask []uint64) (ids []int32) {
 
 // walk writes a text of tokens drawn from those allowed. After patience tokens it
 // prefers those that close what is open.
-func walk(t testing.TB, tok *tokenizer.Tokenizer, c *grammar.Constraint, rng *rand.Rand, patience int) string {
+func walk(t failer, tok *tokenizer.Tokenizer, c *grammar.Constraint, rng *rand.Rand, patience int) string {
 	t.Helper()
 	var text []byte
 	mask := make([]uint64, (tok.Size+63)/64)
@@ -238,15 +247,17 @@ func TestMask(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			g := compile(t, v, test.schema)
-			for seed := range uint64(3) {
-				exact(t, tok, g.Start(), rand.New(rand.NewPCG(seed, 3)), 25)
+			steps := 20
+			if testing.Short() {
+				steps = 8
 			}
+			exact(t, tok, g.Start(), rand.New(rand.NewPCG(1, 3)), steps)
 		})
 	}
 }
 
 // exact compares masks with Accept along a walk.
-func exact(t *testing.T, tok *tokenizer.Tokenizer, c *grammar.Constraint, rng *rand.Rand, steps int) {
+func exact(t failer, tok *tokenizer.Tokenizer, c *grammar.Constraint, rng *rand.Rand, steps int) {
 	t.Helper()
 	mask := make([]uint64, (tok.Size+63)/64)
 	var text []byte
@@ -282,8 +293,8 @@ func TestObject(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	for _, text := range []string{`{}`, `{"a":{"b":[1,2.5e3,"ñ\ud83d\ude00",null,true]},"":[]}`, "{\n  \"a\": 1,\n  \"b\": [\n    2\n  ]\n}", "{\"a\": 1, \"b\": {\"c\": 2}}", `{"😀":"\\\"/\n"}`} {
-		if err := accepts(tok, g.Start(), text, rand.New(rand.NewPCG(1, 5))); err != nil && !strings.Contains(text, "/\n") {
+	for _, text := range []string{`{}`, `{"a":{"b":[1,2.5e3,"ñ\ud83d\ude00",null,true]},"":[]}`, "{\n  \"a\": 1,\n  \"b\": [\n    2\n  ]\n}", "{\"a\": 1, \"b\": {\"c\": 2}}", `{"😀":"\\\"\/\n"}`} {
+		if err := accepts(tok, g.Start(), text, rand.New(rand.NewPCG(1, 5))); err != nil {
 			t.Error(err)
 		}
 	}
@@ -329,13 +340,14 @@ func TestOver(t *testing.T) {
 	if err := c.Accept(tok.Ends[0]); err == nil {
 		t.Error("an empty text may end")
 	}
-	if err := c.Accept('1'); err == nil {
-		t.Log("ids of bytes are the bytes")
+	one := tok.Encode(nil, "1", true)[0]
+	if err := c.Accept(one); err != nil {
+		t.Fatal(err)
 	}
 	if !c.Complete() || !c.Done() {
 		t.Error("1 is not complete")
 	}
-	if err := c.Accept('1'); err == nil {
+	if err := c.Accept(one); err == nil {
 		t.Error("11 is accepted")
 	}
 	if err := c.Accept(tok.Ends[0]); err != nil {
@@ -345,7 +357,7 @@ func TestOver(t *testing.T) {
 	if !c.Mask(mask) || !slices.Equal(tokens(mask), tok.Ends) {
 		t.Errorf("behind the end: %v, want %v", tokens(mask), tok.Ends)
 	}
-	if c.Accept('1') == nil || c.Accept(-1) == nil || c.Accept(int32(tok.Size)) == nil {
+	if c.Accept(one) == nil || c.Accept(-1) == nil || c.Accept(int32(tok.Size)) == nil {
 		t.Error("a token behind the end is accepted")
 	}
 }
