@@ -23,6 +23,8 @@ const (
 
 const (
 	maxEdges = 60_000
+	// maxWork is how many places may be looked at: some tenths of a second.
+	maxWork = 6_000_000
 	// maxProgram is how many instructions an expression may have.
 	maxProgram = 5000
 )
@@ -54,7 +56,11 @@ func pattern(source string, d dress, l Length, has *Bytes) (*Table, error) {
 	if err := x.spell(); err != nil {
 		return nil, err
 	}
-	return build(rules[string]{start: x.start(), cuts: x.cuts, step: x.step, accept: x.accept}, has)
+	t, err := build(rules[string]{start: x.start(), cuts: x.cuts, step: x.step, accept: x.accept}, has)
+	if x.work > maxWork {
+		return nil, errWork
+	}
+	return t, err
 }
 
 // portable refuses what other engines read differently, and makes the dot leave
@@ -77,6 +83,8 @@ func portable(re *syntax.Regexp) error {
 	return nil
 }
 
+var errWork = errors.New("the expression is too complex; make its repetitions and choices fewer")
+
 // spelling is one way to write the characters of a range: a byte range for each
 // byte.
 type spelling [][2]byte
@@ -94,6 +102,7 @@ type expression struct {
 	cuts  cuts
 	spelt map[[2]rune][]spelling
 	edges int
+	work  int
 	of    [][]spelling // (instructions)
 }
 
@@ -257,6 +266,7 @@ func (x *expression) follow(items []item, pc uint32, first bool) []item {
 			return
 		}
 		seen[pc] = true
+		x.work++
 		in := &x.prog.Inst[pc]
 		switch in.Op {
 		case syntax.InstAlt, syntax.InstAltMatch:
@@ -308,8 +318,11 @@ func (x *expression) matches(pc uint32, first bool, seen map[uint32]bool) bool {
 	return false
 }
 
-// state packs items and a count of characters.
+// state packs items and a count of characters. Behind a match nothing else matters.
 func (x *expression) state(items []item, chars int32) string {
+	if slices.ContainsFunc(items, func(i item) bool { return i.pc == behind }) {
+		items = slices.DeleteFunc(items, func(i item) bool { return i.pc != behind })
+	}
 	slices.SortFunc(items, func(a, b item) int {
 		return slices.Compare([]uint32{a.pc, uint32(a.way), uint32(a.byte)}, []uint32{b.pc, uint32(b.way), uint32(b.byte)})
 	})
@@ -336,7 +349,10 @@ func unpack(s string) (items []item, chars int32) {
 
 // ways are the spellings of an item's instruction.
 func (x *expression) ways(i item) []spelling {
-	if i.pc == before || i.pc == behind {
+	switch i.pc {
+	case over:
+		return nil
+	case before, behind:
 		return x.of[len(x.prog.Inst)]
 	}
 	return x.of[i.pc]
@@ -345,7 +361,13 @@ func (x *expression) ways(i item) []spelling {
 // step reads one byte.
 func (x *expression) step(s string, b byte) (string, bool) {
 	items, chars := unpack(s)
-	if len(items) == 1 && items[0].pc == over {
+	for _, i := range items {
+		x.work++
+		if i.way == 0 {
+			x.work += len(x.ways(i)) / 16
+		}
+	}
+	if x.work > maxWork || items[0].pc == over {
 		return "", false
 	}
 	between := items[0].way == 0
@@ -362,28 +384,36 @@ func (x *expression) step(s string, b byte) (string, bool) {
 	}
 	var out []item
 	for _, i := range items {
-		for w, way := range x.ways(i) {
-			if i.way != 0 && int(i.way) != w+1 || b < way[i.byte][0] || b > way[i.byte][1] {
-				continue
-			}
-			next := item{i.pc, uint16(w + 1), i.byte + 1}
-			switch {
-			case int(next.byte) < len(way):
-				out = append(out, next)
-			case i.pc == before:
-				out = append(out, item{pc: before})
-				out = x.follow(out, uint32(x.prog.Start), false)
-			case i.pc == behind:
-				out = append(out, item{pc: behind})
-			default:
-				out = x.follow(out, x.prog.Inst[i.pc].Out, false)
-			}
+		if i.way != 0 {
+			out = x.advance(out, i, b)
+			continue
+		}
+		for w := range x.ways(i) {
+			out = x.advance(out, item{i.pc, uint16(w + 1), 0}, b)
 		}
 	}
 	if len(out) == 0 {
 		return "", false
 	}
 	return x.state(out, chars), true
+}
+
+// advance adds the places where item i, which is in a spelling, is after byte b.
+func (x *expression) advance(out []item, i item, b byte) []item {
+	way := x.ways(i)[i.way-1]
+	if b < way[i.byte][0] || b > way[i.byte][1] {
+		return out
+	}
+	i.byte++
+	switch {
+	case int(i.byte) < len(way):
+		return append(out, i)
+	case i.pc == before:
+		return x.follow(append(out, item{pc: before}), uint32(x.prog.Start), false)
+	case i.pc == behind:
+		return append(out, item{pc: behind})
+	}
+	return x.follow(out, x.prog.Inst[i.pc].Out, false)
 }
 
 // complete reports whether the text may end between characters.

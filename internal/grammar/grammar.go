@@ -62,11 +62,11 @@ func (b *Builder) Grammar(root int32) *Grammar {
 	return g
 }
 
-// large reports whether a grammar has grown so much that it should go.
-func (g *Grammar) large() bool {
+// size is how many stacks are known.
+func (g *Grammar) size() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.cells) > maxCells
+	return len(g.cells)
 }
 
 // push puts a node that is yet to be written on a stack.

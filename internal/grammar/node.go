@@ -42,8 +42,6 @@ const (
 	MaxDepth = 32
 	// never is the height of what cannot be written.
 	never = 1 << 20
-	// maxNodes bounds what a schema may ask for.
-	maxNodes = 100_000
 )
 
 // Builder makes the nodes of a grammar. A node is known by its number.
@@ -97,9 +95,6 @@ func (b *Builder) add(n node) int32 {
 	b.nodes = append(b.nodes, n)
 	return int32(len(b.nodes) - 1)
 }
-
-// Full reports whether there are too many nodes.
-func (b *Builder) Full() bool { return len(b.nodes) > maxNodes }
 
 // Literal returns the node that writes text, which is not empty.
 func (b *Builder) Literal(text string) int32 {

@@ -21,9 +21,11 @@ type Vocabulary struct {
 	ends  []uint64         // the tokens that end a turn
 	text  *automaton.Table // the inside of strings
 
-	mu     sync.Mutex
+	looks  sync.Mutex
 	inside []*inside // by state of text
-	shelf  []shelved // the grammars used last, latest first
+
+	shelving sync.Mutex
+	shelf    []shelved // the grammars used last, latest first
 
 	tables sync.Map // by name: those that many grammars need
 }
@@ -95,24 +97,36 @@ func (v *Vocabulary) end(id int32) bool {
 // Shelve returns the grammar that was made from key, or makes it. The last ones
 // are kept, with their masks.
 func (v *Vocabulary) Shelve(key string, make func() (*Grammar, error)) (*Grammar, error) {
-	v.prepare()
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if i := slices.IndexFunc(v.shelf, func(s shelved) bool { return s.key == key }); i >= 0 {
-		s := v.shelf[i]
-		v.shelf = slices.Delete(v.shelf, i, i+1)
-		if !s.grammar.large() {
-			v.shelf = slices.Insert(v.shelf, 0, s)
-			return s.grammar, nil
-		}
+	if g := v.shelved(key); g != nil {
+		return g, nil
 	}
 	g, err := make()
 	if err != nil {
 		return nil, err
 	}
+	v.shelving.Lock()
+	defer v.shelving.Unlock()
 	v.shelf = slices.Insert(v.shelf, 0, shelved{key, g})
 	v.shelf = v.shelf[:min(len(v.shelf), shelfSize)]
 	return g, nil
+}
+
+// shelved returns the grammar on the shelf that was made from key, nil when there
+// is none. One that has grown too large goes.
+func (v *Vocabulary) shelved(key string) *Grammar {
+	v.shelving.Lock()
+	defer v.shelving.Unlock()
+	i := slices.IndexFunc(v.shelf, func(s shelved) bool { return s.key == key })
+	if i < 0 {
+		return nil
+	}
+	s := v.shelf[i]
+	v.shelf = slices.Delete(v.shelf, i, i+1)
+	if s.grammar.size() > maxCells {
+		return nil
+	}
+	v.shelf = slices.Insert(v.shelf, 0, s)
+	return s.grammar
 }
 
 // inside is what the tokens do from one state of a string's text.
@@ -138,10 +152,10 @@ type leaving struct {
 // fewChars is up to how many characters inside.stay tells tokens apart.
 const fewChars = 16
 
-// from returns what tokens do from state s of a text. Callers hold no lock of v.
+// from returns what tokens do from state s of a text.
 func (v *Vocabulary) from(s uint16) *inside {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+	v.looks.Lock()
+	defer v.looks.Unlock()
 	if v.inside[s] == nil {
 		v.inside[s] = v.look(s)
 	}

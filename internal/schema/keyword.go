@@ -3,6 +3,7 @@ package schema
 import (
 	"afina/internal/automaton"
 	"afina/internal/grammar"
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -66,10 +67,16 @@ func (c *compiler) named(s *value, at string) (properties *value, required []str
 	if properties.kind != '{' {
 		return nil, nil, refused(at+"/properties", "properties is an object")
 	}
+	if n := len(properties.keys); n > maxNames {
+		return nil, nil, refused(at+"/properties", "there are %d properties; at most %d are accepted", n, maxNames)
+	}
 	if list := s.get("required"); list != nil {
 		var ok bool
 		if required, ok = list.strings(); !ok {
 			return nil, nil, refused(at+"/required", "required is a list of names")
+		}
+		if len(required) > maxNames {
+			return nil, nil, refused(at+"/required", "there are %d names; at most %d are accepted", len(required), maxNames)
 		}
 	}
 	return properties, required, nil
@@ -203,6 +210,11 @@ func (c *compiler) table(key string, make func() (*automaton.Table, error)) (*au
 		var err error
 		if t, err = make(); err != nil {
 			return nil, err
+		}
+		if t != nil {
+			if *c.work -= t.States(); *c.work < 0 {
+				return nil, errors.New("the schema is too large")
+			}
 		}
 		c.tables[key] = t
 	}

@@ -11,6 +11,9 @@ const maxMerge = 32
 
 // flatten returns s with its reference and allOf merged into it.
 func (c *compiler) flatten(s *value, at string, depth int) (*value, error) {
+	if *c.work--; *c.work < 0 {
+		return nil, refused(at, "the schema is too large")
+	}
 	if depth > maxMerge {
 		return nil, refused(at, "allOf and $ref go too deep into each other")
 	}
@@ -116,7 +119,7 @@ func (c *compiler) both(key string, a, b *value, at string) (*value, error) {
 			return array(append(slices.Clip(a.kids), b.kids...)...), nil
 		}
 	case "enum":
-		if a.kind == '[' && b.kind == '[' {
+		if a.kind == '[' && b.kind == '[' && len(a.kids) <= maxNames && len(b.kids) <= maxNames {
 			return array(slices.DeleteFunc(slices.Clone(a.kids), func(v *value) bool { return !slices.ContainsFunc(b.kids, v.same) })...), nil
 		}
 	case "items":
@@ -227,7 +230,7 @@ func together(a, b, further *value) *value {
 // apart reports whether plainly no value satisfies both a and b: by their types,
 // their constants, or a property that both require and that is apart.
 func (c *compiler) apart(a, b *value, depth int) bool {
-	if depth > 4 {
+	if depth > 4 || *c.work < 0 {
 		return false
 	}
 	a, errA := c.flatten(a, "#", 0)

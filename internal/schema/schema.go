@@ -30,8 +30,16 @@ type compiler struct {
 	refs     map[string]int32 // by pointer
 	any      int32            // any JSON value, 0 until needed
 	tables   map[string]*automaton.Table
-	open     int // schemas being compiled
+	open     int  // schemas being compiled
+	work     *int // what is left of maxWork
 }
+
+// maxWork bounds the time that a schema takes: a unit is a schema looked at or
+// a state of an expression, some microseconds.
+const maxWork = 50_000
+
+// maxNames is how many properties an object, and values an enum, may have.
+const maxNames = 2000
 
 // refused is a schema that cannot be held: where and why.
 func refused(at, format string, args ...any) error {
@@ -60,7 +68,9 @@ func note(key string) bool { return notes[key] || strings.HasPrefix(key, "x-") }
 var types = []string{"object", "array", "string", "number", "integer", "boolean", "null"}
 
 func newCompiler(b *grammar.Builder, v *grammar.Vocabulary, document *value) *compiler {
+	work := maxWork
 	return &compiler{
+		work:    &work,
 		Builder: b, v: v, has: v.Bytes(), document: document,
 		refs: map[string]int32{}, tables: map[string]*automaton.Table{},
 	}
@@ -70,10 +80,10 @@ func newCompiler(b *grammar.Builder, v *grammar.Vocabulary, document *value) *co
 func (c *compiler) schema(s *value, at string) (int32, error) {
 	c.open++
 	defer func() { c.open-- }()
-	switch {
+	switch *c.work--; {
 	case c.open > 2*maxNested:
 		return 0, refused(at, "schemas go too deep into each other")
-	case c.Full():
+	case *c.work < 0:
 		return 0, refused(at, "the schema is too large")
 	case s.kind == 't':
 		return c.anything(), nil
@@ -185,7 +195,10 @@ func (c *compiler) branches(s *value, key string, list *value, at string) (int32
 		place := fmt.Sprintf("%s/%s/%d", at, key, i)
 		if key == "oneOf" {
 			for j, other := range list.kids[:i] {
-				if !c.apart(other, branch, 0) {
+				switch apart := c.apart(other, branch, 0); {
+				case *c.work < 0:
+					return 0, refused(place, "the schema is too large")
+				case !apart:
 					return 0, refused(place, "a value may satisfy both this branch and branch %d, which oneOf forbids; use anyOf, or a constant property that tells them apart", j)
 				}
 			}
@@ -220,6 +233,7 @@ func (c *compiler) constants(s *value, at string) (int32, error) {
 	var others *grammar.Grammar
 	if len(c.plain(rest)) > 0 {
 		sub := newCompiler(grammar.NewBuilder(c.v), c.v, c.document)
+		sub.work = c.work
 		id, err := sub.schema(s.without("enum", "const"), at)
 		if err != nil {
 			return 0, err
@@ -246,6 +260,8 @@ func (c *compiler) listed(s *value, at string) ([]*value, error) {
 		return []*value{one}, nil
 	case enum.kind != '[' || len(enum.kids) == 0:
 		return nil, refused(at+"/enum", "enum is a list of values")
+	case len(enum.kids) > maxNames:
+		return nil, refused(at+"/enum", "enum has %d values; at most %d are accepted", len(enum.kids), maxNames)
 	case one == nil:
 		return enum.kids, nil
 	case slices.ContainsFunc(enum.kids, one.same):

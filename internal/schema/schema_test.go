@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -108,9 +109,19 @@ func tokens(mask []uint64) (ids []int32) {
 // prefers those that close what is open.
 func walk(t failer, tok *tokenizer.Tokenizer, c *grammar.Constraint, rng *rand.Rand, patience int) string {
 	t.Helper()
+	text, ended := wander(t, tok, c, rng, patience, 5000)
+	if !ended {
+		t.Fatalf("a walk does not end: %.400q", text)
+	}
+	return text
+}
+
+// wander is walk for at most so many tokens, and says whether the text is whole.
+func wander(t failer, tok *tokenizer.Tokenizer, c *grammar.Constraint, rng *rand.Rand, patience, most int) (string, bool) {
+	t.Helper()
 	var text []byte
 	mask := make([]uint64, (tok.Size+63)/64)
-	for n := range 5000 {
+	for n := range most {
 		clear(mask)
 		c.Mask(mask)
 		ids := tokens(mask)
@@ -125,7 +136,7 @@ func walk(t failer, tok *tokenizer.Tokenizer, c *grammar.Constraint, rng *rand.R
 			if err := c.Accept(tok.Ends[0]); err != nil {
 				t.Fatal(err)
 			}
-			return string(text)
+			return string(text), true
 		}
 		id := ids[rng.IntN(len(ids))]
 		if n > patience {
@@ -143,8 +154,7 @@ func walk(t failer, tok *tokenizer.Tokenizer, c *grammar.Constraint, rng *rand.R
 		}
 		text = append(text, tok.Bytes(id)...)
 	}
-	t.Fatalf("a walk does not end: %.400q", text)
-	return ""
+	return string(text), false
 }
 
 // closer picks the allowed token that closes most, or else another.
@@ -406,6 +416,58 @@ func TestRefused(t *testing.T) {
 			if !strings.Contains(f.Message, "at "+test.at) {
 				t.Errorf("%s: names not %s", f.Message, test.at)
 			}
+		})
+	}
+}
+
+// TestBounded: schemas made to take long are refused soon.
+func TestBounded(t *testing.T) {
+	tok := tinyTokens(t)
+	nest := func(s, inner string, n int) string {
+		for range n {
+			inner = strings.ReplaceAll(s, "@", inner)
+		}
+		return inner
+	}
+	many := func(n int, f func(i int) string) string {
+		var list []string
+		for i := range n {
+			list = append(list, f(i))
+		}
+		return strings.Join(list, ",")
+	}
+	for name, text := range map[string]string{
+		"enums in enums":  nest(`{"enum":[{"a":1}],"type":"object","properties":{"a":@}}`, `{"type":"integer"}`, 40),
+		"choices doubled": nest(`{"anyOf":[{"properties":{"a":{"type":"null"}},"allOf":[@]},@]}`, `{"type":"integer"}`, 12),
+		"references": `{"$ref":"#/$defs/a0","$defs":{` + many(60, func(i int) string {
+			return fmt.Sprintf(`"a%d":{"allOf":[{"$ref":"#/$defs/a%d"},{"$ref":"#/$defs/a%d"}]}`, i, i+1, i+1)
+		}) + `,"a60":{}}}`,
+		"branches":         `{"oneOf":[` + many(900, func(i int) string { return fmt.Sprintf(`{"const":%d}`, i) }) + `]}`,
+		"expression":       `{"type":"string","pattern":"(a|b|c|d?){0,900}x"}`,
+		"many expressions": `{"type":"array","prefixItems":[` + many(900, func(i int) string { return fmt.Sprintf(`{"type":"string","pattern":"a.{%d}"}`, i%10) }) + `]}`,
+		"letters":          `{"type":"string","pattern":"^\\p{L}{1,200}$"}`,
+		"long expression":  `{"type":"string","pattern":"` + strings.Repeat("a?", 3000) + `"}`,
+		"length":           `{"type":"string","pattern":"a","minLength":1000000}`,
+		"many properties":  `{"properties":{` + many(1999, func(i int) string { return fmt.Sprintf(`"p%d":{"type":"string"}`, i) }) + `}}`,
+		"more properties":  `{"properties":{` + many(3000, func(i int) string { return fmt.Sprintf(`"p%d":{"type":"string"}`, i) }) + `}}`,
+		"deep":             nest(`{"type":"array","items":@}`, `{}`, 40),
+		"too deep":         nest(`{"type":"array","minItems":1,"items":@}`, `{}`, 40),
+	} {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			g, err := schema.Compile(grammar.NewVocabulary(tok), []byte(text))
+			if d := time.Since(start); d > 3*time.Second {
+				t.Errorf("it took %v", d)
+			} else {
+				t.Logf("%v, %v", d, err)
+			}
+			if err != nil {
+				if fault.KindOf(err) != fault.Invalid {
+					t.Error(err)
+				}
+				return
+			}
+			wander(t, tok, g.Start(), rand.New(rand.NewPCG(1, 1)), 10, 60)
 		})
 	}
 }
