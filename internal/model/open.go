@@ -300,6 +300,9 @@ func (b *binder) factors(r *kernel.Rotary) {
 
 // pack checks that every matrix is finite and packs it.
 func (b *binder) pack(g *kernel.Gang) error {
+	// Pages of the file count as ours until they are released: a large model would
+	// be in memory twice.
+	const unreleased = 128 << 20 // bytes read before they are
 	var next atomic.Int64
 	bad := make([]bool, len(b.packs))
 	var group sync.WaitGroup
@@ -316,7 +319,14 @@ func (b *binder) pack(g *kernel.Gang) error {
 			return fmt.Errorf("tensor %s holds numbers that are not finite", p.name)
 		}
 	}
+	read := 0
 	for _, p := range b.packs {
+		if read += len(p.from.Data); read >= unreleased {
+			read = 0
+			if err := b.file.Release(); err != nil {
+				return err
+			}
+		}
 		if p.name == embedding { // whose rows are looked up for as long as the model runs
 			kept, err := b.file.Keep(p.name)
 			if err != nil {
