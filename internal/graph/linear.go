@@ -23,7 +23,7 @@ func (l *linear) forward(r *run, dst []float32, op *kernel.Operand, x, params, l
 func (l *linear) lower(r *run, x, params, low []float32, seed uint64) {
 	if l.adapted {
 		a, _ := l.pair(params, r.rank)
-		r.gang.Gemm(false, true, r.n, r.rank, l.in, 1, l.masked(r, x, seed), a, 0, low)
+		r.gang.LowRank(low, x, a, r.n, l.in, r.rank, r.dropout(), l.salted(seed))
 	}
 }
 
@@ -50,42 +50,12 @@ func (l *linear) lowerBack(r *run, dx, dy, x, params, grads, low []float32, seed
 	dlow := r.arena.dlow[:r.n*r.rank]
 	r.gang.Gemm(false, false, r.n, r.rank, l.out, r.alpha, dy, b, 0, dlow)
 	r.gang.Gemm(true, false, l.out, r.rank, r.n, r.alpha, dy, low, 1, db)
-	masked := x
-	switch p := r.dropout(); {
-	case dx == nil:
-		masked = l.masked(r, x, seed)
-	case p == 0:
-		beta := float32(1)
-		if fresh {
-			beta = 0
-		}
-		r.gang.Gemm(false, false, r.n, l.in, r.rank, 1, dlow, a, beta, dx)
-	default:
-		masked = r.arena.drop[:r.n*l.in]
-		dmasked := dx
-		if !fresh {
-			dmasked = r.arena.ddrop[:r.n*l.in]
-		}
-		r.gang.Gemm(false, false, r.n, l.in, r.rank, 1, dlow, a, 0, dmasked)
-		r.gang.DropoutBack(masked, x, dx, dmasked, fresh, p, l.salted(seed))
-	}
-	r.gang.Gemm(true, false, r.rank, l.in, r.n, 1, dlow, masked, 1, da)
+	r.gang.LowRankBack(dx, da, dlow, x, a, r.n, l.in, r.rank, r.dropout(), l.salted(seed), fresh)
 }
 
 // pair cuts A and B out of the parameters of a block, or their gradients.
 func (l *linear) pair(of []float32, rank int) (a, b []float32) {
 	return of[l.a:l.b], of[l.b : l.b+l.out*rank]
-}
-
-// masked is x after dropout, in scratch that the next call reuses.
-func (l *linear) masked(r *run, x []float32, seed uint64) []float32 {
-	p := r.dropout()
-	if p == 0 {
-		return x
-	}
-	dst := r.arena.drop[:r.n*l.in]
-	r.gang.Dropout(dst, x, p, l.salted(seed))
-	return dst
 }
 
 // salted gives each layer of a block a mask of its own, as PEFT does.

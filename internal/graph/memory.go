@@ -57,7 +57,7 @@ func (w widths) kept() int {
 
 // passing is how many numbers per token the scratch of a pass takes.
 func (w widths) passing() int {
-	n := 3*w.hidden + 2*w.query + 2*w.kv + 2*w.ffn + w.widest + w.rank
+	n := 2*w.hidden + 2*w.query + 2*w.kv + 2*w.ffn + w.rank
 	if w.paired {
 		n += w.middle()
 	}
@@ -106,8 +106,6 @@ type scratch struct {
 	up      []float32 // (n, ffn)
 	act     []float32 // (n, ffn): the input of down
 	dact    []float32 // (n, ffn)
-	drop    []float32 // (n, widest): a masked input
-	ddrop   []float32 // (n, hidden): the gradient of one
 	dlow    []float32 // (n, rank)
 
 	outer, inner kernel.Operand // of normed; of the attention's out, then of act
@@ -126,8 +124,6 @@ func (s *scratch) take(buffer []float32, n int, w widths) []float32 {
 	}
 	s.act, buffer = cut(buffer, n*w.ffn)
 	s.dact, buffer = cut(buffer, n*w.ffn)
-	s.drop, buffer = cut(buffer, n*w.widest)
-	s.ddrop, buffer = cut(buffer, n*w.hidden)
 	s.dlow, buffer = cut(buffer, n*w.rank)
 	return buffer
 }

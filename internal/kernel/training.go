@@ -115,15 +115,19 @@ func (g *Gang) DropoutBack(masked, x, dx, dy []float32, fresh bool, p float32, s
 
 // spanDropout runs f over pieces of n numbers, each with the keys of its masks.
 func (g *Gang) spanDropout(n int, p float32, seed uint64, f func(lo, hi int, k0, k1, threshold uint32, scale float32)) {
+	g.span(n, grain, func(lo, hi int) { eachKey(lo, hi, p, seed, f) })
+}
+
+// eachKey runs f over the pieces of lo … hi-1 that have a key of their own: it
+// changes every 2³² numbers.
+func eachKey(lo, hi int, p float32, seed uint64, f func(lo, hi int, k0, k1, threshold uint32, scale float32)) {
 	scale, threshold := 1/(1-p), uint32(math.Round(float64(p)*(1<<16)))<<16
-	g.span(n, grain, func(lo, hi int) {
-		for lo < hi { // the key changes every 2³² numbers
-			end := min(hi, (lo>>32+1)<<32)
-			k0, k1 := dropoutKeys(seed, uint64(lo)>>32)
-			f(lo, end, k0, k1, threshold, scale)
-			lo = end
-		}
-	})
+	for lo < hi {
+		end := min(hi, (lo>>32+1)<<32)
+		k0, k1 := dropoutKeys(seed, uint64(lo)>>32)
+		f(lo, end, k0, k1, threshold, scale)
+		lo = end
+	}
 }
 
 // part is how many numbers go through a loop at a time; a multiple of 32.

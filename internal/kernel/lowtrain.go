@@ -1,0 +1,171 @@
+package kernel
+
+import "fmt"
+
+// The low-rank product of training, h = dropout(x)·Aᵀ, and its backward. What
+// dropout makes of x is never written out: pieces of it are made where they are
+// multiplied, while they lie in the caches. Results are those of Dropout and Gemm
+// one after the other, up to the order of the sums.
+
+const (
+	lowTile  = 36 // rows of x at a time, forward; a multiple of 12
+	lowDepth = 60 // rows at a time, backward
+	lowStrip = 96 // columns at a time, backward; a multiple of 32
+)
+
+// LowRank computes low = dropout(x)·aᵀ.
+//
+//	x is (n, in), a is (rank, in), low is (n, rank)
+func (g *Gang) LowRank(low, x, a []float32, n, in, rank int, p float32, seed uint64) {
+	checkLow(low, x, a, n, in, rank)
+	own := g.borrow()
+	defer g.giveBack(own)
+	if p > 0 && in%block != 0 { // a row of masks begins inside a word of random bits
+		masked := own.float32s(n * in)
+		g.Dropout(masked, x, p, seed)
+		x, p = masked, 0
+	}
+	if p == 0 {
+		g.Gemm(false, true, n, rank, in, 1, x, a, 0, low)
+		return
+	}
+	t := &gemmTask{m: n, n: rank, k: in, alpha: 1, a: x, b: a, c: low, rs: in, ks: 1, ldb: in, turned: true, width: lowWidth(rank)}
+	panels := (rank + t.width - 1) / t.width
+	packed := own.float32s(panels * in * t.width)
+	for i := range panels {
+		g.packPanel(t, i, packed[i*in*t.width:])
+	}
+	drop := g.rows().dropout
+	g.span(n, lowTile, func(lo, hi int) {
+		s := g.borrow()
+		defer g.giveBack(s)
+		masked := s.float32s((hi - lo) * in)
+		dropped(lo*in, p, seed, masked, x[lo*in:hi*in], drop)
+		for i := range panels {
+			g.floatPanel(s, in, 1, masked, in, 1, packed[i*in*t.width:], t.width, t.width,
+				low[lo*rank+i*t.width:], rank, 0, hi-lo, rank-i*t.width, 0)
+		}
+	})
+}
+
+func lowWidth(rank int) int {
+	if rank <= narrow {
+		return narrow
+	}
+	return wide
+}
+
+// LowRankBack is the backward of LowRank, given the gradient dlow of low: it adds
+// the gradient of a to da and, unless dx is nil, that of x to dx. When dx is
+// fresh, its old content does not count.
+//
+//	dx and x are (n, in), da and a (rank, in), dlow is (n, rank)
+func (g *Gang) LowRankBack(dx, da, dlow, x, a []float32, n, in, rank int, p float32, seed uint64, fresh bool) {
+	checkLow(dlow, x, a, n, in, rank)
+	mustHold("da of LowRankBack", len(da), rank*in)
+	if dx != nil {
+		mustHold("dx of LowRankBack", len(dx), n*in)
+	}
+	b := &lowBack{g, dx, da, dlow, x, a, n, in, rank, p, seed, fresh}
+	if p > 0 && in%block != 0 {
+		b.whole()
+		return
+	}
+	g.span(in, lowStrip, b.strip)
+}
+
+// lowBack is a LowRankBack on its way.
+type lowBack struct {
+	g                  *Gang
+	dx, da, dlow, x, a []float32
+	n, in, rank        int
+	p                  float32
+	seed               uint64
+	fresh              bool
+}
+
+// strip computes columns lo … hi-1, some rows at a time.
+func (b *lowBack) strip(lo, hi int) {
+	s := b.g.borrow()
+	defer b.g.giveBack(s)
+	cols := hi - lo
+	room := s.float32s(2 * lowDepth * cols)
+	masked, grad := room[:lowDepth*cols], room[lowDepth*cols:]
+	for i := 0; i < b.n; i += lowDepth {
+		m := min(lowDepth, b.n-i)
+		right, ldb := b.x[i*b.in+lo:], b.in
+		if b.p > 0 {
+			right, ldb = masked, cols
+		}
+		switch {
+		case b.p > 0:
+			b.drop(s, masked, grad, i, m, lo, cols)
+		case b.dx != nil:
+			b.columns(s, m, b.rank, b.dlow[i*b.rank:], b.rank, 1, b.a[lo:], b.in, b.dx[i*b.in+lo:], b.in, cols, !b.fresh)
+		}
+		b.columns(s, b.rank, m, b.dlow[i*b.rank:], 1, b.rank, right, ldb, b.da[lo:], b.in, cols, true)
+	}
+}
+
+// whole is the backward for rows of any length, one product after the other.
+func (b *lowBack) whole() {
+	own := b.g.borrow()
+	defer b.g.giveBack(own)
+	room := own.float32s(2 * b.n * b.in)
+	masked, grad := room[:b.n*b.in], room[b.n*b.in:]
+	if b.dx == nil {
+		b.g.Dropout(masked, b.x, b.p, b.seed)
+	} else {
+		b.g.Gemm(false, false, b.n, b.in, b.rank, 1, b.dlow, b.a, 0, grad)
+		b.g.DropoutBack(masked, b.x, b.dx, grad, b.fresh, b.p, b.seed)
+	}
+	b.g.Gemm(true, false, b.rank, b.in, b.n, 1, b.dlow, masked, 1, b.da)
+}
+
+// drop makes the masked piece of x, and adds the piece of its gradient to dx.
+func (b *lowBack) drop(s *scratch, masked, grad []float32, i, m, lo, cols int) {
+	if b.dx == nil {
+		drop := b.g.rows().dropout
+		for r := range m {
+			at := (i+r)*b.in + lo
+			dropped(at, b.p, b.seed, masked[r*cols:][:cols], b.x[at:at+cols], drop)
+		}
+		return
+	}
+	b.columns(s, m, b.rank, b.dlow[i*b.rank:], b.rank, 1, b.a[lo:], b.in, grad, cols, cols, false)
+	both := b.g.training().dropoutBack
+	for r := range m {
+		at := (i+r)*b.in + lo
+		eachKey(at, at+cols, b.p, b.seed, func(lo, hi int, k0, k1, threshold uint32, scale float32) {
+			c := r*cols + lo - at
+			both(masked[c:c+hi-lo], b.x[lo:hi], b.dx[lo:hi], grad[c:c+hi-lo], b.fresh, uint32(lo), k0, k1, threshold, scale)
+		})
+	}
+}
+
+// columns is c = a·b for the m rows of a piece, panel by panel.
+func (b *lowBack) columns(s *scratch, m, k int, a []float32, rs, ks int, right []float32, ldb int, c []float32, ldc, cols int, add bool) {
+	more := 0
+	if add {
+		more = 1
+	}
+	for j := 0; j < cols; j += wide {
+		b.g.floatPanel(s, k, 1, a, rs, ks, right[j:], ldb, wide, c[j:], ldc, 0, m, cols-j, more)
+	}
+}
+
+// dropped is Dropout of numbers that begin at place at of what the seed is for.
+func dropped(at int, p float32, seed uint64, dst, x []float32, f func(dst, x []float32, index, k0, k1, threshold uint32, scale float32)) {
+	eachKey(at, at+len(x), p, seed, func(lo, hi int, k0, k1, threshold uint32, scale float32) {
+		f(dst[lo-at:hi-at], x[lo-at:hi-at], uint32(lo), k0, k1, threshold, scale)
+	})
+}
+
+func checkLow(low, x, a []float32, n, in, rank int) {
+	if n < 0 || rank < 1 || in < 1 {
+		panic(fmt.Sprintf("kernel: a low-rank product of %d rows, %d columns and rank %d", n, in, rank))
+	}
+	mustHold("low", len(low), n*rank)
+	mustHold("x of a low-rank product", len(x), n*in)
+	mustHold("a of a low-rank product", len(a), rank*in)
+}
