@@ -5,7 +5,7 @@ Loads the model (its weights dequantised from the GGUF file), makes the adapter,
 takes two steps to warm up and says {"ready": …}. Then, for every line it reads,
 it takes the optimiser steps of the batches in --batches and answers one line of
 JSON: the seconds they took, tokens and conversations in them, the loss and the
-peak of memory. All that it is told comes by flags, so that the line that
+peak of resident memory since loading ended. All that it is told comes by flags, so that the line that
 started it says all that was measured.
 
 A step is what the Trainer of transformers does: zero_grad, forward, backward,
@@ -13,6 +13,7 @@ clip to norm 1, AdamW. Batches are padded on the right to their longest
 conversation, with the padding masked; a batch without padding has no mask.
 """
 import argparse
+import gc
 import json
 import pathlib
 import resource
@@ -48,10 +49,11 @@ if a.fp32_products == "bf16":
 
 
 def phi2(dtype):
-    """Phi-2 of 2.7 billion parameters with random weights."""
+    """Phi-2 of 2.7 billion parameters; its matrices repeat a block of random numbers."""
     from transformers import PhiConfig, PhiForCausalLM
+    from transformers.initialization import no_init_weights
     torch.set_default_dtype(dtype)
-    with transformers.initialization.no_init_weights() if hasattr(transformers, "initialization") else torch.no_grad():
+    with no_init_weights():
         m = PhiForCausalLM(PhiConfig(
             vocab_size=51200, hidden_size=2560, intermediate_size=10240, num_hidden_layers=32,
             num_attention_heads=32, max_position_embeddings=2048, partial_rotary_factor=0.4,
@@ -60,11 +62,13 @@ def phi2(dtype):
     block = (torch.randn(1 << 20) * 0.02).to(dtype)
     with torch.no_grad():
         for name, p in m.named_parameters():
-            if p.dim() == 2:
-                flat = p.view(-1)
-                for i in range(0, flat.numel(), block.numel()):
-                    n = min(block.numel(), flat.numel() - i)
-                    flat[i:i + n] = block[:n]
+            flat = p.view(-1)
+            if p.dim() == 1:  # norms and biases
+                flat.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
+                continue
+            for i in range(0, flat.numel(), block.numel()):
+                n = min(block.numel(), flat.numel() - i)
+                flat[i:i + n] = block[:n]
     return m
 
 
@@ -102,7 +106,24 @@ def padded(batch):
     return out
 
 
+def forget_peak():
+    """The peak of memory counts from here: loading is not held against the peer."""
+    gc.collect()
+    try:
+        pathlib.Path("/proc/self/clear_refs").write_text("5")
+    except OSError as e:
+        print(f"the peak of memory includes loading: {e}", file=sys.stderr)
+
+
+def peak_mib():
+    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 m = model()
+forget_peak()
 params = [p for p in m.parameters() if p.requires_grad]
 adam = torch.optim.AdamW(params, lr=1e-6, fused=True)
 run = torch.compile(m) if a.compile else m
@@ -133,4 +154,4 @@ for _ in sys.stdin:
     seconds = time.perf_counter() - start
     print(json.dumps({"seconds": seconds, "tokens": tokens, "conversations": conversations,
                       "loss": sum(losses) / len(losses),
-                      "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}), flush=True)
+                      "rss_mib": peak_mib()}), flush=True)
