@@ -19,7 +19,7 @@ import (
 // prebuilt one we found; and its CPU library once more for AVX2 alone.
 type llamaPeer struct {
 	name string // with its version
-	bin  string // folder of llama-bench and llama-batched-bench
+	bin  string // folder of llama-bench, llama-batched-bench and llama-server
 	avx2 string // folder of the libraries without AVX-512
 }
 
@@ -76,7 +76,7 @@ func buildLlama(ctx context.Context, dir string, threads int) ([]byte, error) {
 		folder, native string
 		targets        []string
 	}{
-		{"native", "ON", []string{"llama-bench", "llama-batched-bench"}},
+		{"native", "ON", []string{"llama-bench", "llama-batched-bench", "llama-server"}},
 		{"avx2", "OFF", []string{"ggml", "ggml-cpu", "ggml-base"}},
 	} {
 		out, err := tool(ctx, dir, "cmake", "-S", source, "-B", build.folder, "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE="+build.native,
@@ -165,6 +165,23 @@ func (b *bench) llamaOpen(ctx context.Context, p *pair, model string) error {
 	c.parse = nil
 	p.peer, p.peerName = c, l.name
 	return nil
+}
+
+// llamaServer sets p's peer to llama-server, as it comes or without what it does
+// to be fast from the first request on.
+func (b *bench) llamaServer(ctx context.Context, p *pair, model string) error {
+	l, err := b.llamaCPP(ctx)
+	if err != nil {
+		return err
+	}
+	argv := []string{filepath.Join(l.bin, "llama-server"), "-m", model, "-t", fmt.Sprint(b.threads), "--host", "127.0.0.1", "--port", "{port}", "-c", "4096"}
+	candidates := []sided{
+		{"as it comes", &served{argv: argv}},
+		{"no warm-up, one slot, memory not measured", &served{argv: append(argv[:len(argv):len(argv)], "--no-warmup", "-np", "1", "-fit", "off")}},
+	}
+	i, err := b.fastest(ctx, l.name+" "+candidates[0].side.line(), candidates, func(s sample) float64 { return 1 / s.Seconds })
+	p.peer, p.peerName = candidates[i].side, l.name+" llama-server, "+candidates[i].name
+	return err
 }
 
 // parseBench reads the JSON of llama-bench: one test, the mean of its repetitions.

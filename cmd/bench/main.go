@@ -40,7 +40,7 @@ type bench struct {
 	scripts        string // bench/, where the peers' scripts lie
 	rounds         int
 	threads        int
-	self           string // this program
+	self, afina    string // this program, and ours
 
 	llama *llamaPeer // nil until asked for
 	torch *torchPeer
@@ -54,6 +54,7 @@ func drive(ctx context.Context, args []string) error {
 	fs.StringVar(&b.scratch, "peers", filepath.Join(os.TempDir(), "afina-bench-peers"), "folder for the peers and the models made for them (6 GB)")
 	fs.StringVar(&b.out, "out", "bench/results", "folder of the results")
 	fs.StringVar(&b.scripts, "scripts", "bench", "folder of the peers' scripts")
+	fs.StringVar(&b.afina, "afina", "bin/afina", "the program of Afina, for the rows that need the service")
 	fs.IntVar(&b.rounds, "rounds", 5, "rounds per row")
 	names := fs.String("rows", "", "rows to measure, with commas; empty: all but those of Phi-2's shape; phi2: those")
 	list := fs.Bool("list", false, "only list the rows")

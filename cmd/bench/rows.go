@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 )
 
@@ -77,7 +78,8 @@ func rows() []row {
 	}
 	out = append(out,
 		single("generate-16", generate("q4_0", 16)), single("generate-16-q4_1", generate("q4_1", 16)),
-		row{results: []result{{"open-model", "ms", true, milliseconds}}, sides: openModel})
+		row{results: []result{{"open-model", "ms", true, milliseconds}}, sides: openModel},
+		row{results: []result{{"open-library", "ms", true, milliseconds}}, sides: openLibrary})
 	for _, f := range []string{"q4_1", "q4_0", "q8_0"} {
 		out = append(out, single("prompt-"+f+"-avx2", prompt(f, "avx2")))
 	}
@@ -174,7 +176,10 @@ func prompt(format, level string) func(context.Context, *bench) (pair, error) {
 		if format == "phi2" {
 			times = "1"
 		}
-		p := pair{ours: b.ours("prompt", "-model", model, "-tokens", tokens, "-times", times, "-level", level)}
+		p := pair{ours: b.ours("prompt", "-model", model, "-tokens", tokens, "-times", times)}
+		if level != "" {
+			p.ours = b.ours("prompt", "-model", model, "-tokens", tokens, "-times", times, "-level", level)
+		}
 		return p.without(b.llamaBench(ctx, &p, model, level, "-p", tokens, "-n", "0", "-r", times))
 	}
 }
@@ -199,10 +204,19 @@ func generate(format string, streams int) func(context.Context, *bench) (pair, e
 	}
 }
 
-// openModel is a process that opens the model, computes one token and ends.
+// openModel is the service: from its start to the first token that it answers
+// over HTTP.
 func openModel(ctx context.Context, b *bench) (pair, error) {
-	ours := b.ours("open", "-model", b.model)
-	p := pair{ours: &command{argv: ours.argv}}
+	name := strings.TrimSuffix(filepath.Base(b.model), ".gguf")
+	p := pair{ours: &served{model: name, argv: []string{b.afina, "serve", "--listen", "127.0.0.1:{port}",
+		"--models", filepath.Dir(b.model), "--data", filepath.Join(b.scratch, "data")}}}
+	return p.without(b.llamaServer(ctx, &p, b.model))
+}
+
+// openLibrary is a bare process that opens the model, computes one token and
+// ends, without a service around it.
+func openLibrary(ctx context.Context, b *bench) (pair, error) {
+	p := pair{ours: &command{argv: b.ours("open", "-model", b.model).argv}}
 	return p.without(b.llamaOpen(ctx, &p, b.model))
 }
 

@@ -111,7 +111,7 @@ func (b *bench) fastest(ctx context.Context, key string, candidates []sided, val
 			fmt.Printf("   peer's setting %s does not run: %v\n", c.name, err)
 			continue
 		}
-		fmt.Printf("   peer's setting %s: %.1f\n", c.name, v)
+		fmt.Printf("   peer's setting %s: %.4g\n", c.name, v)
 		if v > top {
 			best, top = i, v
 		}
