@@ -30,7 +30,7 @@ func ScaleOf(level Level, x []float32) float32 {
 	var a [2 * block]int8
 	var s, sum [2]float32
 	var init4, init8 [2]int32
-	productsOf(level).quantise(1, 1, &x[0], &a[0], &s[0], &init4[0], &init8[0], &sum[0])
+	productsOf(level).fine.quantise(1, 1, &x[0], &a[0], &s[0], &init4[0], &init8[0], &sum[0])
 	return s[0]
 }
 
