@@ -165,7 +165,7 @@ func (b *bench) ours(work string, args ...string) *worker {
 	return &worker{argv: argv}
 }
 
-// prompt reads 512 tokens.
+// prompt reads 512 tokens, or 256 where each takes long.
 func prompt(format, level string) func(context.Context, *bench) (pair, error) {
 	return func(ctx context.Context, b *bench) (pair, error) {
 		model, err := b.file(format)
@@ -174,7 +174,7 @@ func prompt(format, level string) func(context.Context, *bench) (pair, error) {
 		}
 		tokens, times := "512", "4"
 		if format == "phi2" {
-			times = "1"
+			tokens, times = "256", "1"
 		}
 		p := pair{ours: b.ours("prompt", "-model", model, "-tokens", tokens, "-times", times)}
 		if level != "" {
