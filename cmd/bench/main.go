@@ -58,6 +58,7 @@ func drive(ctx context.Context, args []string) error {
 	fs.IntVar(&b.rounds, "rounds", 5, "rounds per row")
 	names := fs.String("rows", "", "rows to measure, with commas; empty: all but those of Phi-2's shape; phi2: those")
 	list := fs.Bool("list", false, "only list the rows")
+	only := fs.Bool("table", false, "only write latest.md anew from latest.json")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -66,6 +67,9 @@ func drive(ctx context.Context, args []string) error {
 			fmt.Println(strings.Join(r.names(), " "))
 		}
 		return nil
+	}
+	if *only {
+		return b.save(nil)
 	}
 	chosen, err := choose(*names)
 	if err != nil {
