@@ -4,12 +4,14 @@ export CGO_ENABLED = 0
 BIN      = bin/afina
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 MODEL    = smollm2-135m-instruct
+ROWS     =
+ROUNDS   = 5
 
 .DEFAULT_GOAL = help
-.PHONY: help build model demo serve test check bench generate
+.PHONY: help build model demo serve test check bench bench-phi2 microbench generate
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/	/'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/	/'
 
 build: ## the program: bin/afina
 	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/server
@@ -36,7 +38,14 @@ check: ## formatting, vet, staticcheck, race, the build without assembly, genera
 	$(MAKE) generate
 	git diff --exit-code -- internal/kernel
 
-bench: ## Go benchmarks of kernels, training and serving
+bench: model ## Afina beside llama.cpp and PyTorch: bench/results (ROWS=a,b ROUNDS=5)
+	go build -trimpath -o bin/bench ./cmd/bench
+	bin/bench -rows "$(ROWS)" -rounds $(ROUNDS)
+
+bench-phi2: ## the same with a model of Phi-2's shape (needs 12 GB)
+	$(MAKE) bench ROWS=phi2
+
+microbench: ## Go benchmarks of kernels, training and serving
 	go test -run '^$$' -bench . -benchtime 1s ./internal/kernel/ ./internal/graph/ ./internal/forward/
 
 generate: ## write the assembly of internal/kernel anew
