@@ -25,7 +25,7 @@ type linear struct {
 
 // layerParams are the low-rank parameters of one block as one vector.
 type layerParams struct {
-	values, grads []float32 // grads outside the Go heap
+	values, grads []float32     // grads outside the Go heap
 	dense         *tensor.Dense // of grads
 	slots         map[string]linear
 	names         []string // "blk.0.attn_q.lora_a", in the order of values
