@@ -115,8 +115,14 @@ func keepHalf(h *halves, to []uint16, k, v []float32, slot int, buffer []uint16)
 		buffer = make([]uint16, d)
 	}
 	h.halve(buffer[:d], k)
-	for i, x := range buffer[:d] {
-		to[i*PageKeys+slot] = x
+	column := to[slot:]
+	for b := buffer[:d]; len(b) >= 4; b = b[4:] { // four at a time: one check of the bounds for all
+		c := column[: 3*PageKeys+1 : 3*PageKeys+1]
+		c[0], c[PageKeys], c[2*PageKeys], c[3*PageKeys] = b[0], b[1], b[2], b[3]
+		column = column[4*PageKeys:]
+	}
+	for i := d &^ 3; i < d; i++ {
+		to[i*PageKeys+slot] = buffer[i]
 	}
 	h.halve(to[(PageKeys+slot)*d:][:d], v)
 }
