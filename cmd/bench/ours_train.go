@@ -33,12 +33,12 @@ func (w *work) trainer(gang *kernel.Gang) (*trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &trainer{adam: optim.NewAdamW(0.01)} // the decay of PyTorch's AdamW
+	t := &trainer{adam: optim.NewAdamW(gang, 0.01)} // the decay of PyTorch's AdamW
 	o := graph.Options{Precision: kernel.Fast, Memory: graph.Memory(w.memory), Dropout: float32(w.dropout)}
 	if t.graph, err = graph.Build(w.model, a, gang, o); err != nil {
 		return nil, err
 	}
-	longest := 0
+	longest, places := 0, 0
 	for _, b := range batches {
 		var seqs []chat.Sequence
 		for _, s := range b {
@@ -46,19 +46,19 @@ func (w *work) trainer(gang *kernel.Gang) (*trainer, error) {
 			t.tokens += len(s.Tokens)
 			t.conversations++
 		}
-		step := data.Plan{BatchSize: len(seqs), Accumulate: 1, Epochs: 1, Seed: 1}.Step(seqs, 0)
+		step := data.Plan{BatchSize: len(seqs), Accumulate: 1, Epochs: 1, MaxTokens: 512, Share: true, Seed: 1}.Step(seqs, 0)
 		for _, x := range step.Batches {
-			longest = max(longest, len(x.Tokens))
+			longest, places = max(longest, len(x.Tokens)), max(places, len(x.Shared))
 		}
 		t.steps = append(t.steps, step)
 	}
-	return t, t.graph.Reserve(longest)
+	return t, t.graph.Reserve(longest, places)
 }
 
 // step is one optimiser step: gradients, clip to norm 1, AdamW.
 func (t *trainer) step(ctx context.Context, s data.Step) (loss float64, err error) {
 	params := t.graph.Params()
-	optim.Zero(params)
+	optim.Zero(t.graph.Gang(), params)
 	for i, b := range s.Batches {
 		t.taken++
 		sum, err := t.graph.Gradients(ctx, b, 1/float32(s.Counted), t.taken<<8+uint64(i))
@@ -67,10 +67,11 @@ func (t *trainer) step(ctx context.Context, s data.Step) (loss float64, err erro
 		}
 		loss += sum
 	}
-	if norm := optim.GradNorm(params); norm > 1 {
-		optim.Scale(params, float32(1/norm))
+	scale := 1.0
+	if norm := optim.GradNorm(t.graph.Gang(), params); norm > 1 {
+		scale = 1 / norm
 	}
-	t.adam.Step(params, 1e-6)
+	t.adam.Step(params, 1e-6, scale)
 	return loss / float64(s.Counted), nil
 }
 
