@@ -153,3 +153,20 @@ func (w *Work) Exponential(n *formula.Node, x string) (p []*big.Rat, base *formu
 	r.atoms[at] = saved
 	return p, base, unit, ok
 }
+
+// Proportional reports whether a is a multiple of b by a number that is not
+// zero, so that both vanish together.
+func (w *Work) Proportional(a, b *formula.Node) bool {
+	r := newRing(w)
+	x, err := r.form(a)
+	if err != nil {
+		return false
+	}
+	y, err := r.form(b)
+	if err != nil || len(x.n) == 0 || len(y.n) == 0 || x.d.key() != y.d.key() || w.Spent() {
+		return false
+	}
+	f, g := x.n.sorted(), y.n.sorted()
+	q := new(big.Rat).Quo(f[0].c, g[0].c)
+	return y.n.scale(q).key() == x.n.key()
+}

@@ -336,3 +336,29 @@ func (w *Work) series(a, b *formula.Node) (Truth, Point) {
 	}
 	return Unknown, nil
 }
+
+// Irrational says whether n, without variables, is irrational: a polynomial of
+// square roots that does not reduce to a rational, or a linear one of π or e.
+func (w *Work) Irrational(n *formula.Node) Truth {
+	r, a, err := w.norm(n)
+	if err != nil || w.Defined(n) != Yes {
+		return Unknown
+	}
+	if _, ok := a.constant(); ok {
+		return No
+	}
+	if _, ok := a.d.rat(); !ok {
+		return Unknown
+	}
+	if r.complete(a.n) {
+		return Yes
+	}
+	if len(a.n) == 1 { // c·ᵏ√m
+		for _, t := range a.n {
+			if len(t.m) == 1 && r.atoms[t.m[0].atom].kind == aRoot && r.atoms[t.m[0].atom].plain {
+				return Yes
+			}
+		}
+	}
+	return Unknown
+}
