@@ -2,6 +2,7 @@ package mathcheck
 
 import (
 	"math/big"
+	"regexp"
 	"strings"
 
 	"afina/internal/algebra"
@@ -60,13 +61,16 @@ func (c *checker) chain(s *sentence, it formula.Item, n *formula.Node, kind stri
 	}
 }
 
+// leftover is said of a division with a remainder.
+var leftover = regexp.MustCompile(`\b(resto|residuo|sobran?|quedan?|remainder|left over)\b`)
+
 // wrong reports a chain with a false link, unless the context leaves a doubt.
 func (c *checker) wrong(s *sentence, it formula.Item, part *formula.Node, kind string, l link, start, end int) {
 	before := ""
 	if start == it.Start {
 		before = s.before(indexOf(c.items, it))
 	}
-	if it.Doubt || natural(part) && len(part.Vars()) > 0 || it.Left == formula.Comma || it.Right == formula.Comma || s.hypothetical || len(part.Vars()) > 0 && s.supposes || weakLeft.MatchString(before) {
+	if leftover.MatchString(s.text) || it.Doubt || natural(part) && len(part.Vars()) > 0 || it.Left == formula.Comma || it.Right == formula.Comma || s.hypothetical || len(part.Vars()) > 0 && s.supposes || weakLeft.MatchString(before) {
 		c.report(start, end, kind, part, Unknown, say(c.lang, "doubt"))
 		return
 	}

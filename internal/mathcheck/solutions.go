@@ -15,7 +15,7 @@ var (
 	soleWord   = regexp.MustCompile(`única|only|unique|solo|sólo|just`)
 	noneWords  = regexp.MustCompile(`(no (tiene|hay|existen?|posee)( ningun[ao]s?| ninguna| una)?|sin|carece de|ninguna) (solución|soluciones|solucion|raíz|raíces)|no solutions?|no real (solutions?|roots?)|has no (real )?(solutions?|roots?)|conjunto vacío|empty set|no existe solución|incompatible`)
 	allWords   = regexp.MustCompile(`infinit[ao]s soluciones|infinitely many|infinite solutions|(tod[oa]s? (los )?(números? )?real(es)?)|every real|all real|cualquier (número|valor|real)|any (real )?(number|value)|es una identidad|is an identity`)
-	connectors = regexp.MustCompile(`^(,|;)? ?(y|e|o|u|and|or|,|;|∪|o bien|y también|or else|además)? ?(también|además)?( la otra (es )?| el otro (es )?)?$`)
+	connectors = regexp.MustCompile(`^(,|;)? ?(y|e|o|ó|u|and|or|,|;|∪|o bien|y también|or else|además)? ?(también|además)?( la otra (es )?| el otro (es )?)?$`)
 	ofWords    = regexp.MustCompile(`(soluci[oó]n(?:es)?|raíz|raíces|ceros|solutions?|roots?|zeros)( real(?:es)?| única)? (?:de|of|para|for|to)(?: la ecuación| the equation| la inecuación| the inequality)?:? ⟦(\d+)⟧ (?:son|es|are|is):? `)
 )
 
@@ -165,6 +165,13 @@ func (c *checker) claimed(k int, x string) (values []*formula.Node, named bool) 
 		return grounded(last.Args), true
 	case n.Rels[0] != "=":
 		return nil, true
+	}
+	for _, m := range n.Args[1:] {
+		for _, v := range m.Vars() {
+			if v == x {
+				return nil, true
+			}
+		}
 	}
 	for _, r := range n.Rels {
 		if r == "≈" {
@@ -416,7 +423,7 @@ func (c *checker) distinct(values []*formula.Node) int {
 func (c *checker) emptiness(solve func() equation.Solutions, plain bool) bool {
 	for i := range c.sentences {
 		s := &c.sentences[i]
-		if s.asks || s.supposes && !strings.Contains(s.text, "⟦") {
+		if s.asks || s.supposes || c.another(s) {
 			continue
 		}
 		none, all := noneWords.FindStringIndex(s.text), allWords.FindStringIndex(s.text)
@@ -444,6 +451,22 @@ func (c *checker) emptiness(solve func() equation.Solutions, plain bool) bool {
 			}
 		}
 		return true
+	}
+	return false
+}
+
+// another reports whether s speaks of an equation that is not the one asked.
+func (c *checker) another(s *sentence) bool {
+	for k := s.first; k < s.last; k++ {
+		n := c.items[k].Node
+		if n.Op != formula.Rel || c.ask.equation != nil && formula.Same(n, c.ask.equation) {
+			continue
+		}
+		for _, v := range n.Vars() {
+			if v != "Δ" && v != "D" {
+				return true
+			}
+		}
 	}
 	return false
 }
