@@ -9,7 +9,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// ahead is how far the weights are fetched in advance when few rows use them.
+// ahead is how far the weights are fetched in advance.
 const ahead = 4096
 
 // intText begins a zeroTile or a minTile whose rows of activations are parts rows
@@ -175,10 +175,8 @@ func (t *ints) dots() {
 			VMOVDQU32(Mem{Base: t.qs, Disp: 128 * j}, low)
 			VMOVDQU32(Mem{Base: t.qs, Disp: 128*j + 64}, high)
 		}
-		if t.rows <= 8 {
-			for i := range t.bits / 4 {
-				PREFETCHT0(Mem{Base: t.qs, Disp: 16*t.bits*j + 64*i + ahead})
-			}
+		for i := range t.bits / 4 {
+			PREFETCHT0(Mem{Base: t.qs, Disp: 16*t.bits*j + 64*i + ahead})
 		}
 		for half, w := range []reg.VecPhysical{low, high} {
 			g := 2*j + half

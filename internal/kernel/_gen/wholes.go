@@ -158,9 +158,7 @@ func (w *wholes) pairs(i int, sums []reg.VecPhysical) {
 	raw, pair, row := z[28:30], z[24:26], z[26:28]
 	for v := range w.nv {
 		VMOVDQU32(panelAt(w.qs, w.qstep, v, 64*i), raw[v])
-		if w.h <= 4 {
-			PREFETCHT0(panelAt(w.qs, w.qstep, v, 64*i+ahead))
-		}
+		PREFETCHT0(panelAt(w.qs, w.qstep, v, 64*i+ahead))
 	}
 	for s := range 4 {
 		for v := range w.nv {
