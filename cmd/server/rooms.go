@@ -43,6 +43,7 @@ func open(ctx context.Context, cfg config.Config) (_ *rooms, err error) {
 	r.catalog, err = catalog.New(catalog.Options{
 		Models: cfg.Models,
 		Data:   cfg.Data,
+		Jobs:   jobsDir(cfg),
 		Limits: limits(cfg.Dataset),
 	}, r.store, r.gang)
 	if err != nil {
@@ -53,6 +54,7 @@ func open(ctx context.Context, cfg config.Config) (_ *rooms, err error) {
 		Gang:        r.gang.Background(),
 		MemoryLimit: cfg.Jobs.MemoryLimit,
 	}
+	r.catalog.Live = r.tuner.Live
 	return r, nil
 }
 
@@ -109,7 +111,7 @@ func openModels(cfg config.Config) (*rooms, error) {
 	r := &rooms{pool: parallel.New(cfg.Threads)}
 	var err error
 	if r.gang, err = kernel.NewGang(r.pool, kernel.Level(cfg.Kernel)); err == nil {
-		r.catalog, err = catalog.New(catalog.Options{Models: cfg.Models, Data: cfg.Data}, nil, r.gang)
+		r.catalog, err = catalog.New(catalog.Options{Models: cfg.Models, Data: cfg.Data, Jobs: jobsDir(cfg)}, nil, r.gang)
 	}
 	if err != nil {
 		r.close()

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"afina/internal/catalog"
 	"afina/internal/config"
 	"afina/internal/httpapi"
 	"afina/internal/jobs"
@@ -68,6 +69,7 @@ func (serveCmd) Run(ctx context.Context, cfg config.Config) error {
 		worked := make(chan error, 1)
 		go func() { worked <- queue.Run(ctx); cancel() }()
 		go count(ctx, queue, meters)
+		go sweep(ctx, r.catalog, log)
 		err := api.Serve(ctx, ln)
 		cancel()
 		err = errors.Join(err, <-worked)
@@ -83,6 +85,22 @@ func count(ctx context.Context, queue *jobs.Queue, meters *metrics.Meters) {
 	for tick := time.NewTicker(2 * time.Second); ; {
 		if counts, err := queue.Counts(ctx); err == nil {
 			meters.Queue(counts)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		}
+	}
+}
+
+// sweep removes the datasets whose time is over, now and every minute until ctx
+// ends.
+func sweep(ctx context.Context, shelf *catalog.Catalog, log *zap.Logger) {
+	for tick := time.NewTicker(time.Minute); ; {
+		if err := shelf.Sweep(ctx); err != nil && ctx.Err() == nil {
+			log.Error("datasets whose time is over could not be removed", zap.Error(err))
 		}
 		select {
 		case <-tick.C:

@@ -36,13 +36,20 @@ func fromRow(d store.Dataset) Dataset {
 	return Dataset{ID: d.ID, Name: d.Name, Conversations: d.Conversations, Bytes: d.Bytes, SHA256: d.SHA256, Created: d.Created}
 }
 
+var jobName = regexp.MustCompile(`^job_[a-z0-9]{16}$`)
+
 var datasetID = regexp.MustCompile(`^ds_[a-z0-9]{16}$`)
 
 // AddDataset checks and stores the dataset that r holds. Nothing is left behind
-// when it fails. Bytes and SHA256 are those of what r held; what is kept is its
-// conversations, one JSON object per line. The same bytes under the same name
-// are the dataset that is there already.
+// when it fails. What is kept is what r held, byte for byte. The same bytes
+// under the same name are the dataset that is there already.
 func (c *Catalog) AddDataset(ctx context.Context, name string, r io.Reader) (Dataset, error) {
+	return c.AddExpiring(ctx, name, r, 0)
+}
+
+// AddExpiring is AddDataset for a dataset that may be removed after a time (see
+// Sweep); 0 means never.
+func (c *Catalog) AddExpiring(ctx context.Context, name string, r io.Reader, after time.Duration) (Dataset, error) {
 	if c.store == nil {
 		return Dataset{}, errors.New("add a dataset: the catalog was opened without a store")
 	}
@@ -52,7 +59,10 @@ func (c *Catalog) AddDataset(ctx context.Context, name string, r io.Reader) (Dat
 	if err := c.receive(ctx, r, temp, &row); err != nil {
 		return Dataset{}, err
 	}
-	if d, found, err := c.store.DatasetLike(ctx, row.Name, row.SHA256); err != nil || found {
+	if after > 0 {
+		end := time.Now().UTC().Truncate(time.Second).Add(after)
+		row.Expires = &end
+	} else if d, found, err := c.store.DatasetLike(ctx, row.Name, row.SHA256); err != nil || found {
 		return fromRow(d), err
 	}
 	if err := os.Rename(temp, c.file(row.ID)); err != nil {
@@ -78,13 +88,16 @@ func (c *Catalog) receive(ctx context.Context, r io.Reader, temp string, row *st
 		return onDisk(err, "store a dataset")
 	}
 	defer f.Close()
-	sum := sha256.New()
-	source := &counted{ctx: ctx, r: io.TeeReader(r, sum)}
-	out := bufio.NewWriterSize(f, 1<<16)
-	err = data.Read(source, c.options.Limits, func(conv chat.Conversation) error {
+	sum, out := sha256.New(), bufio.NewWriterSize(f, 1<<16)
+	kept := io.MultiWriter(sum, out)
+	source := &counted{ctx: ctx, r: io.TeeReader(r, kept)}
+	err = data.Read(source, c.options.Limits, func(chat.Conversation) error {
 		row.Conversations++
-		return data.Write(out, slices.Values([]chat.Conversation{conv}))
+		return nil
 	})
+	if err == nil && source.err == nil { // what follows the last conversation
+		_, err = io.Copy(io.Discard, source)
+	}
 	switch {
 	case source.err != nil: // the reader's fault, not the content's
 		return fmt.Errorf("read the dataset: %w", source.err)

@@ -29,6 +29,11 @@ func (t *Tuner) Check(ctx context.Context, s Spec) (Spec, error) {
 	if err != nil {
 		return s, err
 	}
+	if s.Validation != "" {
+		if _, err := t.Catalog.Dataset(ctx, s.Validation); err != nil {
+			return s, err
+		}
+	}
 	if err := t.name(&s, m, set); err != nil {
 		return s, err
 	}
@@ -158,7 +163,7 @@ func (t *Tuner) learnable(ctx context.Context, s Spec, m *model.Model) error {
 	if err != nil {
 		return err
 	}
-	index, _ := data.Split(all, s.TestSplit, uint64(s.Seed))
+	index, _ := s.split(all)
 	for len(index) > 0 {
 		n := min(len(index), 64)
 		laid, err := data.Lay(m, all, index[:n], s.maxLength(m))

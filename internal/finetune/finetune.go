@@ -3,6 +3,7 @@
 package finetune
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -28,6 +29,8 @@ type Spec struct {
 	Model   string `json:"model" yaml:"-" validate:"required,max=200"`
 	Dataset string `json:"dataset" yaml:"-" validate:"required,max=200"`
 	Name    string `json:"name,omitempty" yaml:"-" validate:"omitempty,max=64,adapter_name"`
+	// Validation is a dataset to hold out, in place of a share of the other one.
+	Validation string `json:"validation_dataset,omitempty" yaml:"-" validate:"omitempty,max=200"`
 
 	LoRA LoRA `json:"lora" yaml:"lora"`
 
@@ -103,6 +106,7 @@ type Shelf interface {
 	Conversations(ctx context.Context, id string) ([]chat.Conversation, error)
 	Taken(name string) bool
 	Publish(a *lora.Adapter, m *model.Model, job string) (dir string, err error)
+	KeepStep(a *lora.Adapter, m *model.Model, job string, s catalog.Step) error
 }
 
 var _ Shelf = (*catalog.Catalog)(nil)
@@ -112,6 +116,8 @@ type Tuner struct {
 	Catalog     Shelf
 	Gang        *kernel.Gang
 	MemoryLimit int64 // bytes; a run estimated above it is refused; 0: what the machine has
+
+	live live
 }
 
 // Run opens, lays out, trains, saves and publishes. dir holds the run's
@@ -145,9 +151,13 @@ func (t *Tuner) Run(ctx context.Context, s Spec, dir, job string, observe func(t
 	}
 	defer g.Close()
 	o := s.options()
-	done, err := train.Run(ctx, g, learn.Sequences, held.Sequences, o, dir, observe)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	steps := &steps{tuner: t, job: job, adapter: a, model: m, tell: observe, stop: cancel}
+	defer t.live.enter(steps)()
+	done, err := train.Run(ctx, g, learn.Sequences, held.Sequences, o, dir, steps.observe)
 	if err != nil {
-		return Result{}, err
+		return Result{}, cmp.Or(steps.broken, err)
 	}
 	return t.publish(a, m, job, Result{
 		Adapter: s.Name, Steps: done.Steps, BestStep: done.BestStep, TrainLoss: done.TrainLoss,
@@ -176,9 +186,15 @@ func (t *Tuner) lay(ctx context.Context, s Spec, m *model.Model) (learn, held *d
 	if err != nil {
 		return nil, nil, err
 	}
-	inTrain, inTest := data.Split(all, s.TestSplit, uint64(s.Seed))
+	inTrain, inTest := s.split(all)
 	if learn, err = data.Lay(m, all, inTrain, s.maxLength(m)); err != nil {
 		return nil, nil, err
+	}
+	if s.Validation != "" {
+		if all, err = t.Catalog.Conversations(ctx, s.Validation); err != nil {
+			return nil, nil, err
+		}
+		inTest = everything(len(all))
 	}
 	if held, err = data.Lay(m, all, inTest, s.maxLength(m)); err != nil {
 		return nil, nil, err
@@ -187,6 +203,24 @@ func (t *Tuner) lay(ctx context.Context, s Spec, m *model.Model) (learn, held *d
 		return nil, nil, nothing(s, m)
 	}
 	return learn, held, nil
+}
+
+// split deals out the conversations of the dataset. With another one for
+// validation nothing of it is held out.
+func (s Spec) split(all []chat.Conversation) (inTrain, inTest []int) {
+	if s.Validation != "" {
+		return everything(len(all)), nil
+	}
+	return data.Split(all, s.TestSplit, uint64(s.Seed))
+}
+
+// everything is 0 to n-1.
+func everything(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 // options are those of the loop.

@@ -30,6 +30,8 @@ type shelf struct {
 	model         *model.Model
 	conversations []chat.Conversation
 	entries       []catalog.Entry
+	steps         []catalog.Step // kept
+	keep          error          // what KeepStep returns
 	publish       func(a *lora.Adapter, m *model.Model, job string) (string, error)
 }
 
@@ -51,6 +53,11 @@ func (s *shelf) Dataset(_ context.Context, id string) (catalog.Dataset, error) {
 
 func (s *shelf) Conversations(context.Context, string) ([]chat.Conversation, error) {
 	return s.conversations, nil
+}
+
+func (s *shelf) KeepStep(_ *lora.Adapter, _ *model.Model, _ string, step catalog.Step) error {
+	s.steps = append(s.steps, step)
+	return s.keep
 }
 
 func (s *shelf) Taken(name string) bool {

@@ -108,7 +108,7 @@ func (m *Meters) Forget(job string) { m.curves.drop(job) }
 
 // Queue sets how many jobs are in each state.
 func (m *Meters) Queue(counts map[jobs.State]int) {
-	for _, s := range []jobs.State{jobs.Queued, jobs.Running, jobs.Succeeded, jobs.Failed, jobs.Cancelled} {
+	for _, s := range []jobs.State{jobs.Queued, jobs.Paused, jobs.Running, jobs.Succeeded, jobs.Failed, jobs.Cancelled} {
 		m.jobs.WithLabelValues(string(s)).Set(float64(counts[s]))
 	}
 }

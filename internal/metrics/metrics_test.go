@@ -119,8 +119,8 @@ func TestOnlyTheNewestJobs(t *testing.T) {
 
 func TestQueue(t *testing.T) {
 	m := metrics.New("v1")
-	if n := count(t, m, "afina_jobs"); n != 5 {
-		t.Errorf("%d states before the first news, want 5", n)
+	if n := count(t, m, "afina_jobs"); n != 6 {
+		t.Errorf("%d states before the first news, want 6", n)
 	}
 	m.Queue(map[jobs.State]int{jobs.Running: 2, jobs.Failed: 1})
 	m.Queue(map[jobs.State]int{jobs.Running: 1, jobs.Queued: 7})
@@ -129,6 +129,7 @@ func TestQueue(t *testing.T) {
 # TYPE afina_jobs gauge
 afina_jobs{state="cancelled"} 0
 afina_jobs{state="failed"} 0
+afina_jobs{state="paused"} 0
 afina_jobs{state="queued"} 7
 afina_jobs{state="running"} 1
 afina_jobs{state="succeeded"} 0

@@ -22,6 +22,8 @@ type Dataset struct {
 	Conversations int       `bun:"conversations"`
 	Bytes         int64     `bun:"bytes"`
 	Created       time.Time `bun:"created"` // UTC; set by AddDataset
+	// Expires is when it may be removed; nil: never. UTC, whole seconds.
+	Expires *time.Time `bun:"expires"`
 }
 
 // AddDataset stores a new row and returns it with its Seq and Created.
@@ -45,10 +47,10 @@ func noDataset(id string) *fault.Error {
 	return fault.New(fault.NotFound, "there is no dataset %q", id).WithCode("dataset_not_found")
 }
 
-// DatasetLike returns the oldest dataset of that name and SHA-256, if there is
-// one.
+// DatasetLike returns the oldest dataset of that name and SHA-256 that stays for
+// good, if there is one.
 func (s *Store) DatasetLike(ctx context.Context, name, sha256 string) (d Dataset, found bool, err error) {
-	err = s.db.NewSelect().Model(&d).Where("name = ? AND sha256 = ?", name, sha256).OrderExpr("seq").Limit(1).Scan(ctx)
+	err = s.db.NewSelect().Model(&d).Where("name = ? AND sha256 = ?", name, sha256).Where("expires IS NULL").OrderExpr("seq").Limit(1).Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
 		return d, false, nil
 	}
@@ -129,7 +131,7 @@ func (s *Store) Using(ctx context.Context, dataset string) (job string, err erro
 func using(ctx context.Context, db bun.IDB, dataset string) (job string, err error) {
 	err = db.NewSelect().Model((*Job)(nil)).Column("id").
 		Where(live).
-		Where("dataset = ?0 OR dataset = (SELECT name FROM datasets WHERE id = ?0)", dataset).
+		Where("?0 IN (dataset, validation) OR (SELECT name FROM datasets WHERE id = ?0) IN (dataset, validation)", dataset).
 		Limit(1).Scan(ctx, &job)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil

@@ -150,7 +150,7 @@ func TestNotFound(t *testing.T) {
 	want(t, s.DeleteJob(t.Context(), "job_x", nil), fault.NotFound)
 	_, err = s.Points(t.Context(), "job_x")
 	want(t, err, fault.NotFound)
-	_, _, err = s.Jobs(t.Context(), "job_x", 5)
+	_, _, err = s.Jobs(t.Context(), "job_x", 5, nil)
 	want(t, err, fault.Invalid, "after")
 	_, _, err = s.Datasets(t.Context(), "ds_x", 5)
 	want(t, err, fault.Invalid, "after")
@@ -166,7 +166,7 @@ func TestListNewestFirst(t *testing.T) {
 	}
 	var jobs, sets []string
 	for after, more := "", true; more; {
-		page, m, err := s.Jobs(t.Context(), after, 3)
+		page, m, err := s.Jobs(t.Context(), after, 3, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
