@@ -29,6 +29,36 @@ type Request struct {
 	Limit    int                 // at most this many new tokens; 0: as many as the context holds
 	Ends     []int32             // tokens that end the turn
 	Never    func(id int32) bool // tokens that must not be drawn; may be nil
+
+	// Client says who asks: clients share the engine evenly, however many requests
+	// each has. All requests without one are one client.
+	Client string
+
+	// Logprobs asks for Token.Logprob, and Top (0 to MaxTop) for that many of
+	// Token.Top.
+	Logprobs bool
+	Top      int
+
+	// Constraint restricts what may be drawn; it may be nil and serves one request.
+	Constraint Constraint
+}
+
+// MaxTop is how many alternatives to a token can be asked for.
+const MaxTop = 20
+
+// Constraint restricts the tokens of one answer: a grammar. The engine calls
+// Mask before a token is drawn and Accept after it, in turns, never both at once,
+// on goroutines of its own; both must be quick, for the whole batch waits.
+type Constraint interface {
+	// Mask sets the bits of the tokens that may come next, id%64 of word id/64.
+	// allowed covers the vocabulary and is all zero. It returns false when every
+	// token may come; allowed is not read then. The tokens that end the turn
+	// (Request.Ends) are tokens like any other: without their bits the answer goes
+	// on. No bit at all fails the request.
+	Mask(allowed []uint64) bool
+
+	// Accept tells what was drawn. An error fails the request.
+	Accept(id int32) error
 }
 
 // Token is one generated token. The last one carries the Reason; when the
@@ -37,6 +67,14 @@ type Token struct {
 	ID     int32
 	Reason Reason
 	At     time.Time // when it was drawn
+	Cached int       // on the first token: how much of the prompt was not computed again
+
+	// With Request.Logprobs: the natural logarithm of the probability that the model
+	// gives the token, before temperature, cuts, penalties, bias and constraint, and
+	// the likeliest tokens, likeliest first. Tokens that must never be drawn have
+	// no part in it.
+	Logprob float32
+	Top     []sampling.Scored
 }
 
 // Reason says why generation ended.
@@ -142,7 +180,8 @@ func (e *Engine) submit(ctx context.Context, r Request) (*request, error) {
 		ctx: ctx, adapter: r.Adapter, ends: r.Ends,
 		tokens: slices.Clone(r.Prompt), prompt: len(r.Prompt),
 		sampler: sampling.New(r.Sampling),
-		out:     stream{ready: make(chan struct{}, 1)},
+		client:  r.Client, logprobs: r.Logprobs, top: r.Top, constraint: r.Constraint,
+		out: stream{ready: make(chan struct{}, 1)},
 	}
 	// The last token drawn need not be run, so it may lie past the context.
 	q.limit = e.opts.Context - len(r.Prompt) + 1
@@ -182,6 +221,15 @@ func (e *Engine) check(r Request) error {
 		if id < 0 || int(id) >= e.pass.Vocab() {
 			return fault.New(fault.Invalid, "token %d of the prompt is %d, which the vocabulary of %d does not have", i, id, e.pass.Vocab())
 		}
+	}
+	for id := range r.Sampling.Bias {
+		if id < 0 || int(id) >= e.pass.Vocab() {
+			return fault.New(fault.Invalid, "there is a bias for token %d, which the vocabulary of %d does not have", id, e.pass.Vocab()).
+				WithParam("logit_bias")
+		}
+	}
+	if r.Top < 0 || r.Top > MaxTop {
+		return fault.New(fault.Invalid, "%d alternatives are asked for, 0 to %d can be told", r.Top, MaxTop).WithParam("top_logprobs")
 	}
 	return nil
 }

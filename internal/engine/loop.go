@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -134,6 +133,7 @@ func (e *Engine) settle(q *request, spare int) {
 	e.pass.Copy(target, source, keep)
 	s := &e.slots[target]
 	s.req, s.adapter, s.used = q, q.adapter, e.turn
+	q.cached = keep
 	s.held = append(s.held[:0], q.tokens[:keep]...)
 }
 
@@ -208,31 +208,6 @@ func (e *Engine) fail(i int, err error) {
 	s.held = s.held[:0]
 	e.pass.Reset(i, 0)
 	e.free(i)
-}
-
-// draw chooses the next token of slot i and hands it over.
-func (e *Engine) draw(i int, logits []float32) {
-	q := e.slots[i].req
-	for _, id := range q.never {
-		logits[id] = float32(math.Inf(-1))
-	}
-	id, err := q.sampler.Next(logits, q.tokens)
-	if err != nil {
-		e.fail(i, fmt.Errorf("draw a token: %w", err))
-		return
-	}
-	q.tokens = append(q.tokens, id)
-	t := Token{ID: id, At: time.Now()}
-	switch {
-	case slices.Contains(q.ends, id):
-		t.Reason = Stop
-	case q.drawn() >= q.limit:
-		t.Reason = Length
-	}
-	q.out.put(t)
-	if t.Reason != "" {
-		e.free(i)
-	}
 }
 
 func (e *Engine) tell(event Event, start time.Time) {

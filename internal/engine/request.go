@@ -19,6 +19,13 @@ type request struct {
 	sampler *sampling.Sampler
 	limit   int // tokens to draw at most, at least 1
 
+	client     string
+	logprobs   bool
+	top        int
+	constraint Constraint
+	allowed    []uint64 // what the constraint allows
+	cached     int      // tokens of the prompt that the cache held
+
 	tokens []int32 // the prompt and what was drawn
 	prompt int     // how many of them are the prompt
 	gone   atomic.Bool
