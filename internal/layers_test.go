@@ -20,14 +20,14 @@ var floors = [][]string{
 	{"engine", "train", "store", "catalog"},
 	{"assistant", "finetune", "evaluate"},
 	{"jobs", "metrics"},
-	{"form", "config", "dashboard", "client", "progress", "door", "httpapi"},
+	{"form", "config", "dashboard", "client", "progress", "door", "tuning", "httpapi"},
 }
 
 // homes are the only packages that may import a dependency.
 var homes = map[string][]string{
 	"gorgonia.org":                        {"graph"},
 	"github.com/chewxy/hm":                {"graph"},
-	"github.com/go-chi":                   {"door", "httpapi"},
+	"github.com/go-chi":                   {"door", "tuning", "httpapi"},
 	"github.com/go-playground/validator":  {"form"},
 	"github.com/getkin/kin-openapi":       {"httpapi"},
 	"github.com/prometheus/client_golang": {"metrics"},

@@ -348,7 +348,8 @@ func (c *Catalog) DeleteAdapter(name string) error {
 	defer c.writing.Unlock()
 	dir, err := c.AdapterDir(name)
 	if err != nil {
-		if _, modelErr := c.Model(name); fault.KindOf(modelErr) != fault.NotFound {
+		_, modelErr := c.Model(name) // Invalid: it is an adapter, and the first error says why it is not deleted
+		if kind := fault.KindOf(modelErr); kind != fault.NotFound && kind != fault.Invalid {
 			return fault.New(fault.Conflict, "%q is a base model; remove its file from the models folder to be rid of it", name).
 				WithCode("not_an_adapter").WithParam("model")
 		}

@@ -16,7 +16,8 @@ import (
 
 // Check finds everything that can be known to be wrong before the run: unknown
 // model or dataset, unknown targets, a name that is taken, no token to learn,
-// more memory than there is. It fills in Name when empty.
+// more memory than there is. It fills in Name when empty, and
+// writes Model as the catalog does.
 func (t *Tuner) Check(ctx context.Context, s Spec) (Spec, error) {
 	if err := s.sane(); err != nil {
 		return s, err
@@ -25,6 +26,7 @@ func (t *Tuner) Check(ctx context.Context, s Spec) (Spec, error) {
 	if err != nil {
 		return s, err
 	}
+	s.Model = m.Name // as it is listed, whatever the case or folder it was asked by
 	set, err := t.Catalog.Dataset(ctx, s.Dataset)
 	if err != nil {
 		return s, err

@@ -104,6 +104,7 @@ func newTuner(t *testing.T) (*finetune.Tuner, *shelf) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
+	m.Name = "tiny"
 	s := &shelf{model: m, conversations: conversations(12), entries: []catalog.Entry{{Name: "tiny"}, {Name: "Old", Base: "tiny", Job: "job_0"}}}
 	folder := t.TempDir()
 	s.publish = func(a *lora.Adapter, m *model.Model, job string) (string, error) {
@@ -189,7 +190,7 @@ func TestCheckNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(first.Name, "tiny-llama-lgebra-b-sica-") || first.Name == second.Name || catalog.CheckName(first.Name) != nil {
+	if !strings.HasPrefix(first.Name, "tiny-lgebra-b-sica-") || first.Name == second.Name || catalog.CheckName(first.Name) != nil {
 		t.Errorf("names %q and %q", first.Name, second.Name)
 	}
 	s.Name, s.LoRA.Targets = "mine", []string{"q_proj", "attn_v", "down"}

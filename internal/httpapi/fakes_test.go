@@ -38,7 +38,23 @@ type fakeJobs struct {
 	cancel func(id string) (jobs.Job, error)
 	remove func(id string) error
 	using  func(dataset string) (bool, error)
+
+	place      func(o jobs.Order) (jobs.Job, error)
+	listLike   func(after string, limit int, pairs jobs.Metadata) ([]jobs.Job, bool, error)
+	happenings func(id, after string, limit int) ([]jobs.Happening, bool, error)
+	pause      func(id string) (jobs.Job, error)
+	resume     func(id string) (jobs.Job, error)
 }
+
+func (f *fakeJobs) Place(_ context.Context, o jobs.Order) (jobs.Job, error) { return f.place(o) }
+func (f *fakeJobs) ListLike(_ context.Context, after string, limit int, pairs jobs.Metadata) ([]jobs.Job, bool, error) {
+	return f.listLike(after, limit, pairs)
+}
+func (f *fakeJobs) Happenings(_ context.Context, id, after string, limit int) ([]jobs.Happening, bool, error) {
+	return f.happenings(id, after, limit)
+}
+func (f *fakeJobs) Pause(_ context.Context, id string) (jobs.Job, error)  { return f.pause(id) }
+func (f *fakeJobs) Resume(_ context.Context, id string) (jobs.Job, error) { return f.resume(id) }
 
 func (f *fakeJobs) Submit(_ context.Context, s finetune.Spec, key string) (jobs.Job, error) {
 	return f.submit(s, key)
@@ -64,7 +80,27 @@ type fakeCatalog struct {
 	dataset       func(id string) (catalog.Dataset, error)
 	conversations func(id string) ([]chat.Conversation, error)
 	deleteDataset func(id string) error
+
+	addExpiring func(name string, r io.Reader, after time.Duration) (catalog.Dataset, error)
+	files       func(purpose, after string, limit int, rising bool) ([]catalog.File, bool, error)
+	file        func(id string) (catalog.File, error)
+	content     func(id string) (io.ReadCloser, int64, error)
+	deleteFile  func(id string) error
+	steps       func(job string) ([]catalog.Step, error)
 }
+
+func (f *fakeCatalog) AddExpiring(_ context.Context, name string, r io.Reader, after time.Duration) (catalog.Dataset, error) {
+	return f.addExpiring(name, r, after)
+}
+func (f *fakeCatalog) Files(_ context.Context, purpose, after string, limit int, rising bool) ([]catalog.File, bool, error) {
+	return f.files(purpose, after, limit, rising)
+}
+func (f *fakeCatalog) File(_ context.Context, id string) (catalog.File, error) { return f.file(id) }
+func (f *fakeCatalog) Content(_ context.Context, id string) (io.ReadCloser, int64, error) {
+	return f.content(id)
+}
+func (f *fakeCatalog) DeleteFile(_ context.Context, id string) error { return f.deleteFile(id) }
+func (f *fakeCatalog) Steps(job string) ([]catalog.Step, error)      { return f.steps(job) }
 
 func (f *fakeCatalog) Entries() ([]catalog.Entry, error) { return f.entries() }
 func (f *fakeCatalog) Resolve(name string) (*model.Model, *lora.Adapter, error) {

@@ -29,18 +29,18 @@ import (
 	"afina/internal/jobs"
 	"afina/internal/lora"
 	"afina/internal/model"
+	"afina/internal/tuning"
 )
 
 // Jobs is the job queue; *jobs.Queue is one.
 type Jobs interface {
 	Submit(ctx context.Context, s finetune.Spec, key string) (jobs.Job, error)
-	Find(ctx context.Context, id string) (jobs.Job, error)
 	List(ctx context.Context, after string, limit int) ([]jobs.Job, bool, error)
 	Curve(ctx context.Context, id string) ([]jobs.Progress, error)
 	Watch(ctx context.Context, id string) (<-chan jobs.Event, error)
-	Cancel(ctx context.Context, id string) (jobs.Job, error)
 	Delete(ctx context.Context, id string) error
 	Using(ctx context.Context, dataset string) (bool, error)
+	tuning.Jobs
 }
 
 // Catalog is the shelf; *catalog.Catalog is one.
@@ -53,6 +53,7 @@ type Catalog interface {
 	Dataset(ctx context.Context, id string) (catalog.Dataset, error)
 	Conversations(ctx context.Context, id string) ([]chat.Conversation, error)
 	DeleteDataset(ctx context.Context, id string) error
+	tuning.Catalog
 }
 
 // Assistant answers; *assistant.Assistant is one.
@@ -90,7 +91,7 @@ type Server struct {
 	handler http.Handler
 	door    *door.Door
 	board   dashboard.Page
-	retries retries
+	retries door.Retries
 }
 
 // Handler is the whole API.
@@ -147,7 +148,10 @@ func (s *Server) routes() *chi.Mux {
 	r.Get("/jobs/{id}/metrics", d.Answer(s.jobCurve))
 	r.Get("/jobs/{id}/events", d.Streaming(s.jobEvents))
 	r.Post("/jobs/{id}/cancel", d.Answer(s.cancelJob))
+	r.Post("/jobs/{id}/pause", d.Answer(s.pauseJob))
+	r.Post("/jobs/{id}/resume", d.Answer(s.resumeJob))
 
+	(&tuning.Server{Door: d, Config: s.Config, Jobs: s.Jobs, Catalog: s.Catalog, Now: s.Now}).Route(r)
 	r.Get("/v1/models", d.Answer(s.listModels))
 	r.Get("/v1/models/{model}", d.Answer(s.findModel))
 	r.Delete("/v1/models/{model}", d.Answer(s.deleteModel))
