@@ -15,7 +15,7 @@ import (
 // floors below its own, or from packages to its left on the same floor.
 var floors = [][]string{
 	{"fault", "parallel", "quant", "kernel", "sampling", "optim", "safetensors"},
-	{"gguf", "tokenizer", "chat", "model", "lora", "modeltest", "hub"},
+	{"gguf", "tokenizer", "chat", "grammar", "model", "lora", "modeltest", "hub"},
 	{"data", "forward", "graph"},
 	{"engine", "train", "store", "catalog"},
 	{"assistant", "finetune", "evaluate"},
