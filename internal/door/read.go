@@ -1,10 +1,13 @@
 package door
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -111,6 +114,20 @@ func (d *Door) Decode(r *http.Request, v any) ([]byte, error) {
 		return nil, err
 	}
 	return text, d.rules.Check(v, "")
+}
+
+// Client says who asks, for those who deal out shares: the key that was sent, by
+// its hash, or else the address of the connection.
+func Client(r *http.Request) string {
+	if key := r.Header.Get("Authorization"); key != "" {
+		sum := sha256.Sum256([]byte(key))
+		return hex.EncodeToString(sum[:8])
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // Check checks the rules of a struct that was not decoded as a whole; at is its

@@ -127,6 +127,26 @@ func (f fakeAssistant) Ask(ctx context.Context, q assistant.Question) iter.Seq2[
 	return f(ctx, q)
 }
 
+func (f fakeAssistant) Encode(_ context.Context, _, text string, _ bool) ([]int32, error) {
+	tokens := []int32{}
+	for _, b := range []byte(text) {
+		tokens = append(tokens, int32(b))
+	}
+	return tokens, nil
+}
+
+func (f fakeAssistant) Decode(_ context.Context, _ string, tokens []int32) (string, error) {
+	var b []byte
+	for _, id := range tokens {
+		b = append(b, byte(id))
+	}
+	return string(b), nil
+}
+
+func (f fakeAssistant) Render(_ context.Context, _ string, c chat.Conversation) (string, error) {
+	return c.Messages[0].Content, nil
+}
+
 type counted struct {
 	method, route string
 	status        int

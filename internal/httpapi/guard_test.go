@@ -165,7 +165,7 @@ func TestOrigins(t *testing.T) {
 
 func TestRouter(t *testing.T) {
 	s := newHouse().open(t)
-	for _, path := range []string{"/nothing", "/v1", "/v1/completions", "/jobs/", "/jobs/x/y", "/datasets/a/b", "/v1/models/a/b", "//", "/../etc/passwd", "/%00"} {
+	for _, path := range []string{"/nothing", "/v1", "/v1/responses", "/jobs/", "/jobs/x/y", "/datasets/a/b", "/v1/models/a/b", "//", "/../etc/passwd", "/%00"} {
 		s.refused(s.send("GET", path, ""), http.StatusNotFound, "route_not_found", "", "openapi.yaml")
 	}
 	for _, c := range []struct{ method, path, allow string }{

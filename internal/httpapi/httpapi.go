@@ -10,7 +10,6 @@ import (
 	"cmp"
 	"context"
 	"io"
-	"iter"
 	"net"
 	"net/http"
 	"sync"
@@ -19,7 +18,6 @@ import (
 	"github.com/go-chi/chi/v5"
 	"go.uber.org/zap"
 
-	"afina/internal/assistant"
 	"afina/internal/catalog"
 	"afina/internal/chat"
 	"afina/internal/config"
@@ -29,6 +27,7 @@ import (
 	"afina/internal/jobs"
 	"afina/internal/lora"
 	"afina/internal/model"
+	"afina/internal/openai"
 	"afina/internal/tuning"
 )
 
@@ -57,9 +56,7 @@ type Catalog interface {
 }
 
 // Assistant answers; *assistant.Assistant is one.
-type Assistant interface {
-	Ask(ctx context.Context, q assistant.Question) iter.Seq2[assistant.Delta, error]
-}
+type Assistant = openai.Assistant
 
 // Meters count; *metrics.Meters are such.
 type Meters interface {
@@ -155,6 +152,7 @@ func (s *Server) routes() *chi.Mux {
 	r.Get("/v1/models", d.Answer(s.listModels))
 	r.Get("/v1/models/{model}", d.Answer(s.findModel))
 	r.Delete("/v1/models/{model}", d.Answer(s.deleteModel))
-	r.Post("/v1/chat/completions", d.Streaming(s.complete))
+	(&openai.Server{Door: d, Config: s.Config, Assistant: s.Assistant, Log: s.Log, Build: s.Build,
+		KeepAlive: s.KeepAlive, Now: s.Now}).Route(r)
 	return r
 }

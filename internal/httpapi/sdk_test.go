@@ -105,7 +105,7 @@ func TestOfficialClientErrors(t *testing.T) {
 		{"model", key, fault.New(fault.NotFound, "no").WithCode("model_not_found"), nil, 404, "model_not_found", 1},
 		{"conflict", key, fault.New(fault.Conflict, "no").WithCode("x"), nil, 409, "x", 1},
 		{"no space", key, fault.New(fault.NoSpace, "no").WithCode("x"), nil, 507, "x", 1},
-		{"parameter", key, nil, func(q *openai.ChatCompletionNewParams) { q.N = openai.Int(2) }, 400, "unsupported_parameter", 1},
+		{"parameter", key, nil, func(q *openai.ChatCompletionNewParams) { q.Verbosity = "low" }, 400, "unsupported_parameter", 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHouse()
