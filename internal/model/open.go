@@ -91,6 +91,7 @@ func read(file *gguf.File, g *kernel.Gang) (*Model, error) {
 	if err := b.pack(g); err != nil {
 		return nil, err
 	}
+	m.ease()
 	if m.Output.Weight == nil { // tied
 		m.Output.Weight = m.Embed
 	}
