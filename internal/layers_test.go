@@ -14,8 +14,8 @@ import (
 // floors is the building, ground floor first. A package imports only from
 // floors below its own, or from packages to its left on the same floor.
 var floors = [][]string{
-	{"fault", "parallel", "quant", "kernel", "sampling", "optim", "safetensors"},
-	{"gguf", "tokenizer", "chat", "grammar", "model", "lora", "modeltest", "hub"},
+	{"fault", "parallel", "quant", "kernel", "sampling", "optim", "safetensors", "automaton"},
+	{"gguf", "tokenizer", "chat", "grammar", "schema", "model", "lora", "modeltest", "hub"},
 	{"data", "forward", "graph"},
 	{"engine", "train", "store", "catalog"},
 	{"assistant", "finetune", "evaluate"},

@@ -15,6 +15,7 @@
 package grammar
 
 import (
+	"afina/internal/automaton"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -45,27 +46,27 @@ const (
 	maxCells = 1_000_000 // past that a grammar is made anew for the next request
 )
 
-// newGrammar returns the grammar of the text that root writes, or nil when there
+// Grammar returns the grammar of the text that root writes, or nil when there
 // is no such text.
-func (b *builder) newGrammar(root int32) *Grammar {
+func (b *Builder) Grammar(root int32) *Grammar {
 	measure(b.nodes)
 	g := &Grammar{
 		v: b.v, nodes: b.nodes,
 		cells: make([]cell, 1), depth: make([]uint8, 1), ready: make([][]int32, 1),
 		ids: map[cell]int32{}, masks: map[string][]uint64{},
 	}
-	if b.nodes[root].height > maxDepth {
+	if b.nodes[root].height > MaxDepth {
 		return nil
 	}
 	g.root = g.heads(g.push(root, 0))
 	return g
 }
 
-// large reports whether a grammar has grown so much that it should go.
-func (g *Grammar) large() bool {
+// size is how many stacks are known.
+func (g *Grammar) size() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.cells) > maxCells
+	return len(g.cells)
 }
 
 // push puts a node that is yet to be written on a stack.
@@ -73,7 +74,7 @@ func (g *Grammar) push(n, next int32) int32 {
 	at := int32(0)
 	switch g.nodes[n].kind {
 	case machine, free:
-		at = begin
+		at = automaton.Begin
 	}
 	return g.cell(cell{n, at, next})
 }
@@ -105,7 +106,7 @@ func (g *Grammar) cell(c cell) int32 {
 
 // fits reports whether node n can be written on stack id without going too deep.
 func (g *Grammar) fits(n, id int32) bool {
-	return int32(g.depth[id])+g.nodes[n].height <= maxDepth
+	return int32(g.depth[id])+g.nodes[n].height <= MaxDepth
 }
 
 // heads returns the stacks, in order, that id is before a byte is read: those
@@ -143,10 +144,10 @@ func (e *expansion) expand(id int32) {
 	case literal, free:
 		e.heads = append(e.heads, id)
 	case machine:
-		if n.table.accept[c.at] {
+		if n.table.Accept(uint16(c.at)) {
 			e.expand(c.next)
 		}
-		if n.table.leads[c.at] {
+		if n.table.Leads(uint16(c.at)) {
 			e.heads = append(e.heads, id)
 		}
 	case sequence:
@@ -177,11 +178,11 @@ func (e *expansion) members(id int32, c cell, n *node) {
 	}
 	for i := c.at / 2; int(i) < len(n.fields); i++ {
 		f := n.fields[i]
-		if g.fits(f.value, id) {
+		if g.fits(f.Value, id) {
 			after := g.cell(cell{c.node, (i+1)*2 + 1, c.next})
-			begins(g.pushAll(after, f.key, space, f.value))
+			begins(g.pushAll(after, f.Key, Space, f.Value))
 		}
-		if f.required {
+		if f.Required {
 			return
 		}
 	}
@@ -243,7 +244,7 @@ func (g *Grammar) read(id int32, b byte) int32 {
 		}
 		return g.cell(cell{c.node, c.at + 1, c.next})
 	case machine:
-		to := n.table.step(uint16(c.at), b)
+		to := n.table.Step(uint16(c.at), b)
 		if to == 0 {
 			return -1
 		}
@@ -253,21 +254,21 @@ func (g *Grammar) read(id int32, b byte) int32 {
 	switch {
 	case !ok:
 		return -1
-	case g.v.text.accept[state]:
+	case g.v.text.Accept(state):
 		return c.next
 	}
 	return g.cell(cell{c.node, int32(state) | chars<<textBits, c.next})
 }
 
 // inText reads byte b in a free string's text.
-func (n *node) inText(t *table, s uint16, chars int32, b byte) (uint16, int32, bool) {
-	to := t.step(s, b)
+func (n *node) inText(t *automaton.Table, s uint16, chars int32, b byte) (uint16, int32, bool) {
+	to := t.Step(s, b)
 	switch {
 	case to == 0:
 		return 0, 0, false
-	case t.accept[to]:
+	case t.Accept(to):
 		return to, chars, chars >= n.min
-	case s != begin:
+	case s != automaton.Begin:
 		return to, chars, true
 	case n.max >= 0:
 		return to, chars + 1, chars < n.max
@@ -385,8 +386,8 @@ func (g *Grammar) mask(state []int32) []uint64 {
 	return mask
 }
 
-// accepts reports whether text is complete in g.
-func (g *Grammar) accepts(text string) bool {
+// Accepts reports whether text is complete in g.
+func (g *Grammar) Accepts(text string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	state := g.root

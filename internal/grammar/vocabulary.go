@@ -1,6 +1,7 @@
 package grammar
 
 import (
+	"afina/internal/automaton"
 	"slices"
 	"sync"
 
@@ -14,15 +15,19 @@ type Vocabulary struct {
 	tok  *tokenizer.Tokenizer
 	once sync.Once
 
-	has   [256]bool // the bytes that are tokens of their own: what a text may need
-	words int       // of a mask
+	has   automaton.Bytes // the bytes that are tokens of their own: what a text may need
+	words int             // of a mask
 	trie  *trie
-	ends  []uint64 // the tokens that end a turn
-	text  *table   // the inside of strings
+	ends  []uint64         // the tokens that end a turn
+	text  *automaton.Table // the inside of strings
 
-	mu     sync.Mutex
+	looks  sync.Mutex
 	inside []*inside // by state of text
-	shelf  []shelved // the grammars used last, latest first
+
+	shelving sync.Mutex
+	shelf    []shelved // the grammars used last, latest first
+
+	tables sync.Map // by name: those that many grammars need
 }
 
 // shelved is a grammar and what it was made from.
@@ -60,9 +65,27 @@ func (v *Vocabulary) prepare() {
 			entries = append(entries, entry{string(text), id})
 		}
 		v.trie = newTrie(entries)
-		v.text = newText(&v.has)
-		v.inside = make([]*inside, len(v.text.accept))
+		v.text = automaton.Text(&v.has)
+		v.inside = make([]*inside, v.text.States())
 	})
+}
+
+// Bytes are the bytes that are tokens of their own.
+func (v *Vocabulary) Bytes() *automaton.Bytes {
+	v.prepare()
+	return &v.has
+}
+
+// Table returns the table that is kept under key, or makes it.
+func (v *Vocabulary) Table(key string, make func() (*automaton.Table, error)) (*automaton.Table, error) {
+	if t, ok := v.tables.Load(key); ok {
+		return t.(*automaton.Table), nil
+	}
+	t, err := make()
+	if err == nil {
+		v.tables.Store(key, t)
+	}
+	return t, err
 }
 
 // end reports whether id ends a turn.
@@ -71,32 +94,45 @@ func (v *Vocabulary) end(id int32) bool {
 	return ok
 }
 
-// shelve returns the grammar that was made from key, or makes it.
-func (v *Vocabulary) shelve(key string, make func() (*Grammar, error)) (*Grammar, error) {
-	v.prepare()
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if i := slices.IndexFunc(v.shelf, func(s shelved) bool { return s.key == key }); i >= 0 {
-		s := v.shelf[i]
-		v.shelf = slices.Delete(v.shelf, i, i+1)
-		if !s.grammar.large() {
-			v.shelf = slices.Insert(v.shelf, 0, s)
-			return s.grammar, nil
-		}
+// Shelve returns the grammar that was made from key, or makes it. The last ones
+// are kept, with their masks.
+func (v *Vocabulary) Shelve(key string, make func() (*Grammar, error)) (*Grammar, error) {
+	if g := v.shelved(key); g != nil {
+		return g, nil
 	}
 	g, err := make()
 	if err != nil {
 		return nil, err
 	}
+	v.shelving.Lock()
+	defer v.shelving.Unlock()
 	v.shelf = slices.Insert(v.shelf, 0, shelved{key, g})
 	v.shelf = v.shelf[:min(len(v.shelf), shelfSize)]
 	return g, nil
 }
 
+// shelved returns the grammar on the shelf that was made from key, nil when there
+// is none. One that has grown too large goes.
+func (v *Vocabulary) shelved(key string) *Grammar {
+	v.shelving.Lock()
+	defer v.shelving.Unlock()
+	i := slices.IndexFunc(v.shelf, func(s shelved) bool { return s.key == key })
+	if i < 0 {
+		return nil
+	}
+	s := v.shelf[i]
+	v.shelf = slices.Delete(v.shelf, i, i+1)
+	if s.grammar.size() > maxCells {
+		return nil
+	}
+	v.shelf = slices.Insert(v.shelf, 0, s)
+	return s.grammar
+}
+
 // inside is what the tokens do from one state of a string's text.
 type inside struct {
-	stay  [][]uint64 // tokens that stay in the string and begin at most so many characters
-	long  []counted  // tokens that begin more characters than stay tells apart
+	stay  [][]uint64 // tokens that stay in the string and automaton.Begin at most so many characters
+	long  []counted  // tokens that automaton.Begin more characters than stay tells apart
 	leave []leaving  // tokens that leave it
 }
 
@@ -106,7 +142,7 @@ type counted struct {
 	token int32
 }
 
-// leaving are the tokens that begin so many characters and then end the string,
+// leaving are the tokens that automaton.Begin so many characters and then end the string,
 // by what they have behind the closing quote.
 type leaving struct {
 	chars int32
@@ -116,10 +152,10 @@ type leaving struct {
 // fewChars is up to how many characters inside.stay tells tokens apart.
 const fewChars = 16
 
-// from returns what tokens do from state s of a text. Callers hold no lock of v.
+// from returns what tokens do from state s of a text.
 func (v *Vocabulary) from(s uint16) *inside {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+	v.looks.Lock()
+	defer v.looks.Unlock()
 	if v.inside[s] == nil {
 		v.inside[s] = v.look(s)
 	}
@@ -154,16 +190,16 @@ func (v *Vocabulary) look(s uint16) *inside {
 	var walk func(n int32, s uint16, chars int32)
 	walk = func(n int32, s uint16, chars int32) {
 		for c := n + 1; c < v.trie.end[n]; c = v.trie.end[c] {
-			to := v.text.step(s, v.trie.by[c])
+			to := v.text.Step(s, v.trie.by[c])
 			switch {
 			case to == 0:
 				continue
-			case v.text.accept[to]:
+			case v.text.Accept(to):
 				rest(c, chars)
 				continue
 			}
 			k := chars
-			if s == begin {
+			if s == automaton.Begin {
 				k++
 			}
 			for _, id := range tokens(c) {
@@ -188,7 +224,7 @@ func (v *Vocabulary) look(s uint16) *inside {
 	return in
 }
 
-// allow adds the tokens that stay in the string and begin at most room
+// allow adds the tokens that stay in the string and automaton.Begin at most room
 // characters; room is negative when there is no limit.
 func (in *inside) allow(mask []uint64, room int32) {
 	few := in.stay[fewChars]

@@ -1,5 +1,7 @@
 package grammar
 
+import "afina/internal/automaton"
+
 // walker marks the tokens of a trie that a state allows.
 type walker struct {
 	g    *Grammar
@@ -50,9 +52,9 @@ func (w walker) literal(n int32, text string, next int32) {
 }
 
 // machine runs a table down the trie.
-func (w walker) machine(n int32, t *table, s uint16, next int32) {
+func (w walker) machine(n int32, t *automaton.Table, s uint16, next int32) {
 	for c := n + 1; c < w.t.end[n]; c = w.t.end[c] {
-		to := t.step(s, w.t.by[c])
+		to := t.Step(s, w.t.by[c])
 		if to == 0 {
 			continue
 		}
@@ -60,7 +62,7 @@ func (w walker) machine(n int32, t *table, s uint16, next int32) {
 		if w.t.end[c] == c+1 {
 			continue
 		}
-		if t.accept[to] {
+		if t.Accept(to) {
 			w.all(c, w.g.heads(next))
 		}
 		w.machine(c, t, to, next)
@@ -94,7 +96,7 @@ func (w walker) free(n int32, p *node, s uint16, chars, next int32) {
 			continue
 		}
 		w.t.mark(w.mask, c)
-		if text.accept[to] {
+		if text.Accept(to) {
 			w.all(c, w.g.heads(next))
 		} else {
 			w.free(c, p, to, k, next)

@@ -1,10 +1,17 @@
-package grammar
+// Package automaton makes deterministic automata over bytes: the insides of JSON
+// strings, numbers in a range, regular expressions. Each is a Table whose states
+// all lead to an accepting one, over the bytes that a vocabulary has, so that who
+// follows it is never stuck.
+package automaton
 
-import "unicode/utf8"
+import (
+	"fmt"
+	"unicode/utf8"
+)
 
-// table is a deterministic automaton over bytes. State 0 is dead, state 1 the
+// Table is a deterministic automaton over bytes. State 0 is dead, state 1 the
 // start, and every other state can reach an accepting one.
-type table struct {
+type Table struct {
 	class  [256]uint8
 	width  int      // how many classes of bytes there are
 	next   []uint16 // (states, width)
@@ -12,13 +19,25 @@ type table struct {
 	leads  []bool   // (states): some byte goes on from here
 }
 
-// begin is the state in which every table starts.
-const begin = 1
+// Bytes is a set of bytes: those that a model's vocabulary can write.
+type Bytes [256]bool
 
-// step returns where byte b leads from state s, 0 when nowhere.
-func (t *table) step(s uint16, b byte) uint16 {
+// Begin is the state in which every table starts.
+const Begin = 1
+
+// Step returns where byte b leads from state s, 0 when nowhere.
+func (t *Table) Step(s uint16, b byte) uint16 {
 	return t.next[int(s)*t.width+int(t.class[b])]
 }
+
+// Accept reports whether the text may end in state s.
+func (t *Table) Accept(s uint16) bool { return t.accept[s] }
+
+// Leads reports whether a byte may follow in state s.
+func (t *Table) Leads(s uint16) bool { return t.leads[s] }
+
+// States is the number of states, the dead one included.
+func (t *Table) States() int { return len(t.accept) }
 
 // cuts are the places between bytes that an automaton tells apart.
 type cuts [257]bool
@@ -43,14 +62,15 @@ type rules[K comparable] struct {
 	accept func(K) bool
 }
 
-// maxStates is how many states a table may have.
-const maxStates = 8192
+// MaxStates is how many states a table may have.
+const MaxStates = 8192
+
+var errStates = fmt.Errorf("it takes more than %d states; make ranges, repetitions and names shorter", MaxStates)
 
 // build numbers the states that can be reached over the bytes in has and lead to
-// an accepting one. It returns nil when there is none, and false when there are
-// too many.
-func build[K comparable](r rules[K], has *[256]bool) (*table, bool) {
-	t := &table{}
+// an accepting one. It returns nil when there is none.
+func build[K comparable](r rules[K], has *Bytes) (*Table, error) {
+	t := &Table{}
 	var samples []byte // one byte of each class
 	for b := range 256 {
 		if b == 0 || r.cuts[b] || has[b] != has[b-1] {
@@ -59,10 +79,10 @@ func build[K comparable](r rules[K], has *[256]bool) (*table, bool) {
 		t.class[b] = uint8(len(samples) - 1)
 	}
 	t.width = len(samples)
-	numbers := map[K]uint16{r.start: begin}
+	numbers := map[K]uint16{r.start: Begin}
 	states := []K{r.start, r.start}
 	t.next = make([]uint16, 2*t.width)
-	for s := begin; s < len(states); s++ {
+	for s := Begin; s < len(states); s++ {
 		for c, b := range samples {
 			if !has[b] {
 				continue
@@ -73,8 +93,8 @@ func build[K comparable](r rules[K], has *[256]bool) (*table, bool) {
 			}
 			n, seen := numbers[to]
 			if !seen {
-				if n = uint16(len(states)); n == maxStates {
-					return nil, false
+				if n = uint16(len(states)); n == MaxStates {
+					return nil, errStates
 				}
 				numbers[to] = n
 				states = append(states, to)
@@ -84,14 +104,14 @@ func build[K comparable](r rules[K], has *[256]bool) (*table, bool) {
 		}
 	}
 	t.accept = make([]bool, len(states))
-	for s := begin; s < len(states); s++ {
+	for s := Begin; s < len(states); s++ {
 		t.accept[s] = r.accept(states[s])
 	}
-	return t.trim(), true
+	return t.trim(), nil
 }
 
 // trim makes the states dead from which no accepting one can be reached.
-func (t *table) trim() *table {
+func (t *Table) trim() *Table {
 	live := append([]bool(nil), t.accept...)
 	row := func(s int) []uint16 { return t.next[s*t.width : (s+1)*t.width] }
 	for changed := true; changed; {
@@ -104,7 +124,7 @@ func (t *table) trim() *table {
 			}
 		}
 	}
-	if !live[begin] {
+	if !live[Begin] {
 		return nil
 	}
 	t.leads = make([]bool, len(live))
@@ -120,7 +140,7 @@ func (t *table) trim() *table {
 }
 
 // every is the set of all bytes.
-var every = func() (all [256]bool) {
+var every = func() (all Bytes) {
 	for b := range all {
 		all[b] = true
 	}
@@ -213,9 +233,9 @@ func textCuts() (c cuts) {
 	return c
 }
 
-// newText is the automaton of a string's inside and its closing quote. Its state
-// for "between characters" is begin.
-func newText(has *[256]bool) *table {
+// Text is the automaton of a string's inside and its closing quote. Its state
+// for "between characters" is Begin.
+func Text(has *Bytes) *Table {
 	t, _ := build(rules[inText]{
 		start: between, cuts: textCuts(), step: inText.step,
 		accept: func(s inText) bool { return s == closed },
@@ -230,15 +250,15 @@ type inKey struct {
 	text inText
 }
 
-// newKey is the automaton of a key's inside and closing quote that is none of
-// names, which are written as in quoted. Where there are names, keys use no \u
+// Key is the automaton of a key's inside and closing quote that is none of
+// names, which are written as by Quote. Where there are names, keys use no \u
 // and no \/, so that there is one way to write each.
-func newKey(names []string, has *[256]bool) (*table, bool) {
+func Key(names []string, has *Bytes) (*Table, error) {
 	taken := []map[byte]int{{}}
 	ends := map[int]bool{}
 	c := textCuts()
 	for _, name := range names {
-		inner := quoted(name, has)
+		inner := Quote(name, has)
 		inner = inner[1 : len(inner)-1]
 		c.each(inner)
 		node := 0
@@ -275,9 +295,9 @@ func newKey(names []string, has *[256]bool) (*table, bool) {
 	}, has)
 }
 
-// newBlank is the automaton of optional white space: a space, or a newline and
+// Blank is the automaton of optional white space: a space, or a newline and
 // at most indent blanks. It ends, so that no model goes on in blanks for ever.
-func newBlank(indent int) *table {
+func Blank(indent int) *Table {
 	var c cuts
 	c.each(" \n\t")
 	t, _ := build(rules[int]{
@@ -298,9 +318,9 @@ func newBlank(indent int) *table {
 	return t
 }
 
-// quoted writes s as a JSON string of bytes in has: runes stand for themselves
+// Quote writes s as a JSON string of bytes in has: runes stand for themselves
 // where they can, controls and runes that the vocabulary lacks are escaped.
-func quoted(s string, has *[256]bool) string {
+func Quote(s string, has *Bytes) string {
 	const digits = "0123456789abcdef"
 	b := []byte{'"'}
 	unit := func(u rune) {

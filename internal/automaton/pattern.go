@@ -1,9 +1,8 @@
-package grammar
+package automaton
 
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math"
 	"regexp/syntax"
 	"slices"
@@ -11,27 +10,34 @@ import (
 	"unicode/utf8"
 )
 
-// lengths bounds the number of characters; max is negative for no limit.
-type lengths struct{ min, max int32 }
+// Length bounds the number of characters; Max is negative for no limit.
+type Length struct{ Min, Max int32 }
 
 // dress says how an expression's characters are written.
 type dress uint8
 
 const (
-	bare    dress = iota // as they are; the expression stands for the whole text
-	string_              // inside a JSON string, whose closing quote follows; it may match anywhere
+	bare     dress = iota // as they are; the expression stands for the whole text
+	inString              // inside a JSON string, whose closing quote follows; it may match anywhere
 )
 
 const (
 	maxEdges = 60_000
+	// maxWork is how many places may be looked at: some tenths of a second.
+	maxWork = 6_000_000
 	// maxProgram is how many instructions an expression may have.
 	maxProgram = 5000
 )
 
-// pattern compiles a regular expression (RE2's syntax, which is ECMA 262's
+// Pattern compiles a regular expression (RE2's syntax, which is ECMA 262's
 // without look-around and back-references) to the automaton of the texts in
-// which it matches. The table is nil when there is none.
-func pattern(source string, d dress, l lengths, has *[256]bool) (*table, error) {
+// which it matches, written as the inside of a JSON string and its closing quote,
+// each in one way only. The table is nil when there is none.
+func Pattern(source string, l Length, has *Bytes) (*Table, error) {
+	return pattern(source, inString, l, has)
+}
+
+func pattern(source string, d dress, l Length, has *Bytes) (*Table, error) {
 	re, err := syntax.Parse(source, syntax.Perl)
 	if err != nil {
 		return nil, err
@@ -46,15 +52,15 @@ func pattern(source string, d dress, l lengths, has *[256]bool) (*table, error) 
 	if len(prog.Inst) > maxProgram {
 		return nil, errors.New("the expression is too large")
 	}
-	x := &expression{prog: prog, lengths: l, dress: d, has: has, spelt: map[[2]rune][]spelling{}}
+	x := &expression{prog: prog, Length: l, dress: d, has: has, spelt: map[[2]rune][]spelling{}}
 	if err := x.spell(); err != nil {
 		return nil, err
 	}
-	t, ok := build(rules[string]{start: x.start(), cuts: x.cuts, step: x.step, accept: x.accept}, has)
-	if !ok {
-		return nil, errors.New("the expression needs too many states; make its repetitions shorter")
+	t, err := build(rules[string]{start: x.start(), cuts: x.cuts, step: x.step, accept: x.accept}, has)
+	if x.work > maxWork {
+		return nil, errWork
 	}
-	return t, nil
+	return t, err
 }
 
 // portable refuses what other engines read differently, and makes the dot leave
@@ -77,6 +83,8 @@ func portable(re *syntax.Regexp) error {
 	return nil
 }
 
+var errWork = errors.New("the expression is too complex; make its repetitions and choices fewer")
+
 // spelling is one way to write the characters of a range: a byte range for each
 // byte.
 type spelling [][2]byte
@@ -88,12 +96,13 @@ type spelling [][2]byte
 // characters were begun.
 type expression struct {
 	prog *syntax.Prog
-	lengths
+	Length
 	dress dress
-	has   *[256]bool
+	has   *Bytes
 	cuts  cuts
 	spelt map[[2]rune][]spelling
 	edges int
+	work  int
 	of    [][]spelling // (instructions)
 }
 
@@ -113,7 +122,7 @@ const (
 // spell lists the spellings of each instruction's characters.
 func (x *expression) spell() error {
 	x.of = make([][]spelling, len(x.prog.Inst)+1)
-	if x.dress == string_ {
+	if x.dress == inString {
 		x.cuts.add('"', '"')
 	}
 	for i := range x.prog.Inst {
@@ -171,13 +180,13 @@ func (x *expression) write(lo, hi rune) (ways []spelling) {
 	for lo <= hi {
 		end := hi
 		switch {
-		case x.dress == string_ && (lo < ' ' || lo == '"' || lo == '\\'):
+		case x.dress == inString && (lo < ' ' || lo == '"' || lo == '\\'):
 			end = lo
 			ways = append(ways, x.literal(lo))
-		case x.dress == string_ && lo < '"':
+		case x.dress == inString && lo < '"':
 			end = min(hi, '"'-1)
 			ways = append(ways, x.utf8(lo, end)...)
-		case x.dress == string_ && lo < '\\':
+		case x.dress == inString && lo < '\\':
 			end = min(hi, '\\'-1)
 			ways = append(ways, x.utf8(lo, end)...)
 		default:
@@ -195,7 +204,7 @@ func (x *expression) write(lo, hi rune) (ways []spelling) {
 
 // literal is the escape of a rune.
 func (x *expression) literal(r rune) (way spelling) {
-	text := quoted(string(r), x.has)
+	text := Quote(string(r), x.has)
 	for i := 1; i < len(text)-1; i++ {
 		way = append(way, [2]byte{text[i], text[i]})
 	}
@@ -241,7 +250,7 @@ func (x *expression) utf8(lo, hi rune) (ways []spelling) {
 // start is the state before the first character.
 func (x *expression) start() string {
 	items := x.follow(nil, uint32(x.prog.Start), true)
-	if x.dress == string_ {
+	if x.dress == inString {
 		items = append(items, item{pc: before})
 	}
 	return x.state(items, 0)
@@ -257,6 +266,7 @@ func (x *expression) follow(items []item, pc uint32, first bool) []item {
 			return
 		}
 		seen[pc] = true
+		x.work++
 		in := &x.prog.Inst[pc]
 		switch in.Op {
 		case syntax.InstAlt, syntax.InstAltMatch:
@@ -273,7 +283,7 @@ func (x *expression) follow(items []item, pc uint32, first bool) []item {
 			}
 		case syntax.InstMatch:
 			items = append(items, item{pc: pc})
-			if x.dress == string_ {
+			if x.dress == inString {
 				items = append(items, item{pc: behind})
 			}
 		case syntax.InstRune, syntax.InstRune1, syntax.InstRuneAny, syntax.InstRuneAnyNotNL:
@@ -308,8 +318,11 @@ func (x *expression) matches(pc uint32, first bool, seen map[uint32]bool) bool {
 	return false
 }
 
-// state packs items and a count of characters.
+// state packs items and a count of characters. Behind a match nothing else matters.
 func (x *expression) state(items []item, chars int32) string {
+	if slices.ContainsFunc(items, func(i item) bool { return i.pc == behind }) {
+		items = slices.DeleteFunc(items, func(i item) bool { return i.pc != behind })
+	}
 	slices.SortFunc(items, func(a, b item) int {
 		return slices.Compare([]uint32{a.pc, uint32(a.way), uint32(a.byte)}, []uint32{b.pc, uint32(b.way), uint32(b.byte)})
 	})
@@ -336,7 +349,10 @@ func unpack(s string) (items []item, chars int32) {
 
 // ways are the spellings of an item's instruction.
 func (x *expression) ways(i item) []spelling {
-	if i.pc == before || i.pc == behind {
+	switch i.pc {
+	case over:
+		return nil
+	case before, behind:
 		return x.of[len(x.prog.Inst)]
 	}
 	return x.of[i.pc]
@@ -345,39 +361,35 @@ func (x *expression) ways(i item) []spelling {
 // step reads one byte.
 func (x *expression) step(s string, b byte) (string, bool) {
 	items, chars := unpack(s)
-	if len(items) == 1 && items[0].pc == over {
+	for _, i := range items {
+		x.work++
+		if i.way == 0 {
+			x.work += len(x.ways(i)) / 16
+		}
+	}
+	if x.work > maxWork || items[0].pc == over {
 		return "", false
 	}
 	between := items[0].way == 0
-	if x.dress == string_ && between && b == '"' {
+	if x.dress == inString && between && b == '"' {
 		return x.state([]item{{pc: over}}, 0), x.complete(items, chars)
 	}
 	if between {
-		if x.max >= 0 && chars >= x.max {
+		if x.Max >= 0 && chars >= x.Max {
 			return "", false
 		}
-		if chars++; x.max < 0 {
-			chars = min(chars, max(x.min, 1))
+		if chars++; x.Max < 0 {
+			chars = min(chars, max(x.Min, 1))
 		}
 	}
 	var out []item
 	for _, i := range items {
-		for w, way := range x.ways(i) {
-			if i.way != 0 && int(i.way) != w+1 || b < way[i.byte][0] || b > way[i.byte][1] {
-				continue
-			}
-			next := item{i.pc, uint16(w + 1), i.byte + 1}
-			switch {
-			case int(next.byte) < len(way):
-				out = append(out, next)
-			case i.pc == before:
-				out = append(out, item{pc: before})
-				out = x.follow(out, uint32(x.prog.Start), false)
-			case i.pc == behind:
-				out = append(out, item{pc: behind})
-			default:
-				out = x.follow(out, x.prog.Inst[i.pc].Out, false)
-			}
+		if i.way != 0 {
+			out = x.advance(out, i, b)
+			continue
+		}
+		for w := range x.ways(i) {
+			out = x.advance(out, item{i.pc, uint16(w + 1), 0}, b)
 		}
 	}
 	if len(out) == 0 {
@@ -386,9 +398,27 @@ func (x *expression) step(s string, b byte) (string, bool) {
 	return x.state(out, chars), true
 }
 
+// advance adds the places where item i, which is in a spelling, is after byte b.
+func (x *expression) advance(out []item, i item, b byte) []item {
+	way := x.ways(i)[i.way-1]
+	if b < way[i.byte][0] || b > way[i.byte][1] {
+		return out
+	}
+	i.byte++
+	switch {
+	case int(i.byte) < len(way):
+		return append(out, i)
+	case i.pc == before:
+		return x.follow(append(out, item{pc: before}), uint32(x.prog.Start), false)
+	case i.pc == behind:
+		return append(out, item{pc: behind})
+	}
+	return x.follow(out, x.prog.Inst[i.pc].Out, false)
+}
+
 // complete reports whether the text may end between characters.
 func (x *expression) complete(items []item, chars int32) bool {
-	if chars < x.min {
+	if chars < x.Min {
 		return false
 	}
 	for _, i := range items {
@@ -401,7 +431,7 @@ func (x *expression) complete(items []item, chars int32) bool {
 
 func (x *expression) accept(s string) bool {
 	items, chars := unpack(s)
-	if x.dress == string_ {
+	if x.dress == inString {
 		return items[0].pc == over
 	}
 	return x.complete(items, chars)
@@ -432,11 +462,8 @@ const (
 	octet = `(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])`
 )
 
-// formatted is the automaton of a format's strings.
-func formatted(name string, l lengths, has *[256]bool) (*table, error) {
-	source, ok := formats[name]
-	if !ok {
-		return nil, fmt.Errorf("the format %q is not supported", name)
-	}
-	return pattern(source, string_, l, has)
+// Format is the expression of a format's strings, false when it is not known.
+func Format(name string) (source string, ok bool) {
+	source, ok = formats[name]
+	return source, ok
 }

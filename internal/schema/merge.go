@@ -1,6 +1,7 @@
-package grammar
+package schema
 
 import (
+	"afina/internal/automaton"
 	"fmt"
 	"slices"
 )
@@ -10,6 +11,9 @@ const maxMerge = 32
 
 // flatten returns s with its reference and allOf merged into it.
 func (c *compiler) flatten(s *value, at string, depth int) (*value, error) {
+	if *c.work--; *c.work < 0 {
+		return nil, refused(at, "the schema is too large")
+	}
 	if depth > maxMerge {
 		return nil, refused(at, "allOf and $ref go too deep into each other")
 	}
@@ -115,17 +119,17 @@ func (c *compiler) both(key string, a, b *value, at string) (*value, error) {
 			return array(append(slices.Clip(a.kids), b.kids...)...), nil
 		}
 	case "enum":
-		if a.kind == '[' && b.kind == '[' {
+		if a.kind == '[' && b.kind == '[' && len(a.kids) <= maxNames && len(b.kids) <= maxNames {
 			return array(slices.DeleteFunc(slices.Clone(a.kids), func(v *value) bool { return !slices.ContainsFunc(b.kids, v.same) })...), nil
 		}
 	case "items":
 		return object("allOf", array(a, b)), nil
 	case "minimum", "exclusiveMinimum", "minLength", "minItems", "maximum", "exclusiveMaximum", "maxLength", "maxItems":
-		x, errX := parseDecimal(a.text)
-		y, errY := parseDecimal(b.text)
+		x, errX := automaton.ParseDecimal(a.text)
+		y, errY := automaton.ParseDecimal(b.text)
 		if errX == nil && errY == nil && a.kind == 'n' && b.kind == 'n' {
 			least := key[:3] == "min" || key == "exclusiveMinimum"
-			if (x.rat().Cmp(y.rat()) > 0) == least {
+			if (x.Rat().Cmp(y.Rat()) > 0) == least {
 				return a, nil
 			}
 			return b, nil
@@ -194,7 +198,7 @@ func (c *compiler) mergeObjects(out, a, b *value, at string) (*value, error) {
 			merged = merged.with(name, together(pb.kids[i], nil, ea))
 		}
 	}
-	if len(merged.keys) > 0 {
+	if a.get("properties") != nil || b.get("properties") != nil {
 		out = out.with("properties", merged)
 	}
 	switch {
@@ -226,7 +230,7 @@ func together(a, b, further *value) *value {
 // apart reports whether plainly no value satisfies both a and b: by their types,
 // their constants, or a property that both require and that is apart.
 func (c *compiler) apart(a, b *value, depth int) bool {
-	if depth > 4 {
+	if depth > 4 || *c.work < 0 {
 		return false
 	}
 	a, errA := c.flatten(a, "#", 0)

@@ -1,4 +1,4 @@
-package grammar
+package automaton
 
 import (
 	"fmt"
@@ -7,21 +7,21 @@ import (
 	"strings"
 )
 
-// decimal is a number as it is written: a sign, digits before and behind the
+// Decimal is a number as it is written: a sign, digits before and behind the
 // point, without zeros that say nothing.
-type decimal struct {
-	negative bool
-	whole    string // "0" when below 1
-	part     string
+type Decimal struct {
+	Negative bool
+	Whole    string // "0" when below 1
+	Part     string
 }
 
 // maxDigits is how many digits a bound may have on either side of its point.
 const maxDigits = 60
 
-// parseDecimal reads a JSON number.
-func parseDecimal(s string) (decimal, error) {
-	var d decimal
-	s, d.negative = strings.CutPrefix(s, "-")
+// ParseDecimal reads a JSON number.
+func ParseDecimal(s string) (Decimal, error) {
+	var d Decimal
+	s, d.Negative = strings.CutPrefix(s, "-")
 	mantissa, exponent := s, 0
 	if i := strings.IndexAny(s, "eE"); i >= 0 {
 		var err error
@@ -39,47 +39,47 @@ func parseDecimal(s string) (decimal, error) {
 		n := len(whole) + exponent
 		whole, part = whole[:n], whole[n:]+part
 	}
-	d.whole, d.part = strings.TrimLeft(whole, "0"), strings.TrimRight(part, "0")
-	if d.whole == "" {
-		d.whole = "0"
+	d.Whole, d.Part = strings.TrimLeft(whole, "0"), strings.TrimRight(part, "0")
+	if d.Whole == "" {
+		d.Whole = "0"
 	}
-	if len(d.whole) > maxDigits || len(d.part) > maxDigits {
+	if len(d.Whole) > maxDigits || len(d.Part) > maxDigits {
 		return d, fmt.Errorf("%s has too many digits", s)
 	}
-	if d.whole == "0" && d.part == "" {
-		d.negative = false
+	if d.Whole == "0" && d.Part == "" {
+		d.Negative = false
 	}
 	return d, nil
 }
 
-// rat is the number itself.
-func (d decimal) rat() *big.Rat {
-	r, _ := new(big.Rat).SetString(d.whole + "." + d.part + "0")
-	if d.negative {
+// Rat is the number itself.
+func (d Decimal) Rat() *big.Rat {
+	r, _ := new(big.Rat).SetString(d.Whole + "." + d.Part + "0")
+	if d.Negative {
 		r.Neg(r)
 	}
 	return r
 }
 
-// bound is one end of a range.
-type bound struct {
-	decimal
-	open bool // the number itself is outside
+// Bound is one end of a range.
+type Bound struct {
+	Decimal
+	Open bool // the number itself is outside
 }
 
-// limits are the numbers that may be written.
-type limits struct {
-	lo, hi  bound
-	integer bool
-	step    int // numbers are multiples of step / 10^places; 0 for all
-	places  int
+// Limits are the numbers that may be written.
+type Limits struct {
+	Lo, Hi  Bound
+	Integer bool
+	Step    int // numbers are multiples of Step / 10^Places; 0 for all
+	Places  int
 }
 
 // Without bounds, integers are those of 64 bits, and the rest of a range with one
 // bound goes as far.
 var (
-	least64 = bound{decimal: decimal{negative: true, whole: "9223372036854775808"}}
-	most64  = bound{decimal: decimal{whole: "9223372036854775807"}}
+	Least64 = Bound{Decimal: Decimal{Negative: true, Whole: "9223372036854775808"}}
+	Most64  = Bound{Decimal: Decimal{Whole: "9223372036854775807"}}
 )
 
 // maxPlaces is how many digits behind the point are written.
@@ -104,8 +104,8 @@ const (
 	inPart
 )
 
-// ranged is the automaton of the numbers in l, written without exponents.
-func ranged(l limits, has *[256]bool) (*table, bool) {
+// Range is the automaton of the numbers in l, written without exponents.
+func Range(l Limits, has *Bytes) (*Table, error) {
 	var c cuts
 	c.each("-.0123456789")
 	sides := map[bool]*side{false: newSide(l, false), true: newSide(l, true)}
@@ -123,24 +123,24 @@ func ranged(l limits, has *[256]bool) (*table, bool) {
 
 // side is the numbers of one sign: their magnitudes lie between two bounds.
 type side struct {
-	limits
+	Limits
 	empty bool
 }
 
-func newSide(l limits, negative bool) *side {
-	zero := bound{decimal: decimal{whole: "0"}}
-	s := &side{limits: l}
-	lo, hi := l.lo, l.hi
+func newSide(l Limits, negative bool) *side {
+	zero := Bound{Decimal: Decimal{Whole: "0"}}
+	s := &side{Limits: l}
+	lo, hi := l.Lo, l.Hi
 	if negative {
-		lo, hi = l.hi, l.lo
-		lo.negative, hi.negative = !lo.negative, !hi.negative
-		zero.open = l.integer // an integer zero has no sign
+		lo, hi = l.Hi, l.Lo
+		lo.Negative, hi.Negative = !lo.Negative, !hi.Negative
+		zero.Open = l.Integer // an integer zero has no sign
 	}
-	s.empty = hi.negative && hi.rat().Sign() != 0
-	if lo.negative || lo.rat().Sign() == 0 && zero.open {
+	s.empty = hi.Negative && hi.Rat().Sign() != 0
+	if lo.Negative || lo.Rat().Sign() == 0 && zero.Open {
 		lo = zero
 	}
-	s.lo, s.hi = lo, hi
+	s.Lo, s.Hi = lo, hi
 	return s
 }
 
@@ -175,15 +175,15 @@ func (s *side) step(n inNumber, b byte) (inNumber, bool) {
 const zeroFirst = 2
 
 func (s *side) whole(n inNumber, b byte) (inNumber, bool) {
-	if n.digits >= max(len(s.hi.whole), 1) {
+	if n.digits >= max(len(s.Hi.Whole), 1) {
 		return n, false
 	}
 	if n.digits == 0 && b == '0' {
 		n.digits, n.lo, n.hi = 1, zeroFirst, 0
 		return n, true
 	}
-	n.lo = follow(n.lo, b, s.lo.whole, n.digits)
-	n.hi = follow(n.hi, b, s.hi.whole, n.digits)
+	n.lo = follow(n.lo, b, s.Lo.Whole, n.digits)
+	n.hi = follow(n.hi, b, s.Hi.Whole, n.digits)
 	n.rem = s.residue(n.rem, b)
 	n.digits++
 	return n, true
@@ -207,22 +207,22 @@ func follow(so int8, b byte, other string, i int) int8 {
 
 // residue reads one more digit of a number modulo the step.
 func (s *side) residue(rem int, b byte) int {
-	if s.limits.step == 0 {
+	if s.Limits.Step == 0 {
 		return 0
 	}
-	return (rem*10 + int(b-'0')) % s.limits.step
+	return (rem*10 + int(b-'0')) % s.Limits.Step
 }
 
 // settle compares the whole digits read with the bounds.
 func (s *side) settle(n inNumber) (lo, hi int8) {
 	if n.lo == zeroFirst {
-		return compareWhole("0", s.lo.whole), compareWhole("0", s.hi.whole)
+		return compareWhole("0", s.Lo.Whole), compareWhole("0", s.Hi.Whole)
 	}
 	lo, hi = n.lo, n.hi
-	if d := n.digits - len(s.lo.whole); d != 0 {
+	if d := n.digits - len(s.Lo.Whole); d != 0 {
 		lo = int8(max(-1, min(1, d)))
 	}
-	if d := n.digits - len(s.hi.whole); d != 0 {
+	if d := n.digits - len(s.Hi.Whole); d != 0 {
 		hi = int8(max(-1, min(1, d)))
 	}
 	return lo, hi
@@ -237,7 +237,7 @@ func compareWhole(a, b string) int8 {
 }
 
 func (s *side) point(n inNumber) (inNumber, bool) {
-	if s.integer || n.phase != inWhole {
+	if s.Integer || n.phase != inWhole {
 		return n, false
 	}
 	lo, hi := s.settle(n)
@@ -248,15 +248,15 @@ func (s *side) point(n inNumber) (inNumber, bool) {
 }
 
 func (s *side) part(n inNumber, b byte) (inNumber, bool) {
-	most := max(maxPlaces, len(s.lo.part)+1, len(s.hi.part)+1)
-	if s.limits.step > 0 {
-		most = s.places
+	most := max(maxPlaces, len(s.Lo.Part)+1, len(s.Hi.Part)+1)
+	if s.Limits.Step > 0 {
+		most = s.Places
 	}
 	if n.digits >= most {
 		return n, false
 	}
-	n.lo = follow(n.lo, b, s.lo.part, n.digits)
-	n.hi = follow(n.hi, b, s.hi.part, n.digits)
+	n.lo = follow(n.lo, b, s.Lo.Part, n.digits)
+	n.hi = follow(n.hi, b, s.Hi.Part, n.digits)
 	n.rem = s.residue(n.rem, b)
 	n.digits++
 	return n, n.lo >= 0 && n.hi <= 0
@@ -272,28 +272,28 @@ func (s *side) accept(n inNumber) bool {
 		lo, hi = s.settle(n)
 		read = 0
 	}
-	if lo == 0 && len(s.lo.part) > read {
+	if lo == 0 && len(s.Lo.Part) > read {
 		lo = -1
 	}
-	if hi == 0 && len(s.hi.part) > read {
+	if hi == 0 && len(s.Hi.Part) > read {
 		hi = -1
 	}
-	if lo < 0 || hi > 0 || lo == 0 && s.lo.open || hi == 0 && s.hi.open {
+	if lo < 0 || hi > 0 || lo == 0 && s.Lo.Open || hi == 0 && s.Hi.Open {
 		return false
 	}
-	if s.limits.step == 0 {
+	if s.Limits.Step == 0 {
 		return true
 	}
 	rem := n.rem
-	for range s.places - read {
-		rem = rem * 10 % s.limits.step
+	for range s.Places - read {
+		rem = rem * 10 % s.Limits.Step
 	}
 	return rem == 0
 }
 
-// anyNumber is the automaton of numbers without bounds: up to 20 digits, 20
+// Number is the automaton of numbers without bounds: up to 20 digits, 20
 // places and an exponent of two digits, so that every one is a finite float64.
-func anyNumber(has *[256]bool) *table {
-	t, _ := pattern(`-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?`, bare, lengths{max: -1}, has)
+func Number(has *Bytes) *Table {
+	t, _ := pattern(`-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?`, bare, Length{Max: -1}, has)
 	return t
 }

@@ -1,6 +1,8 @@
-package grammar
+package schema
 
 import (
+	"afina/internal/automaton"
+	"afina/internal/grammar"
 	"fmt"
 	"slices"
 	"strconv"
@@ -13,21 +15,31 @@ import (
 //
 // It holds to what it accepts: every keyword is obeyed, or the schema is refused
 // with its place. These are its own choices, all of them within the schema:
-// properties come in the schema's order; an object with properties and no
-// additionalProperties has no others; a schema without type is of the types that
+// properties come in the schema's order; an object with the keyword properties
+// and without additionalProperties has no others; a schema without type is of the types that
 // its keywords speak of; strings under a pattern or format, constants and the
 // keys of further properties are written in one way only; nesting ends at
-// maxDepth; integers without bounds have 64 bits, other numbers without bounds at
+// grammar.MaxDepth; integers without bounds have 64 bits, other numbers without bounds at
 // most 20 digits before and behind the point and two in the exponent. oneOf is
 // accepted where its branches plainly exclude each other.
 type compiler struct {
-	*builder
+	*grammar.Builder
+	v        *grammar.Vocabulary
+	has      *automaton.Bytes // the bytes that it can write
 	document *value
 	refs     map[string]int32 // by pointer
 	any      int32            // any JSON value, 0 until needed
-	tables   map[string]*table
-	open     int // schemas being compiled
+	tables   map[string]*automaton.Table
+	open     int  // schemas being compiled
+	work     *int // what is left of maxWork
 }
+
+// maxWork bounds the time that a schema takes: a unit is a schema looked at or
+// a state of an expression, some microseconds.
+const maxWork = 50_000
+
+// maxNames is how many properties an object, and values an enum, may have.
+const maxNames = 2000
 
 // refused is a schema that cannot be held: where and why.
 func refused(at, format string, args ...any) error {
@@ -55,23 +67,28 @@ func note(key string) bool { return notes[key] || strings.HasPrefix(key, "x-") }
 // types are the types, "integer" being part of "number".
 var types = []string{"object", "array", "string", "number", "integer", "boolean", "null"}
 
-func newCompiler(v *Vocabulary, document *value) *compiler {
-	return &compiler{builder: newBuilder(v), document: document, refs: map[string]int32{}, tables: map[string]*table{}}
+func newCompiler(b *grammar.Builder, v *grammar.Vocabulary, document *value) *compiler {
+	work := maxWork
+	return &compiler{
+		work:    &work,
+		Builder: b, v: v, has: v.Bytes(), document: document,
+		refs: map[string]int32{}, tables: map[string]*automaton.Table{},
+	}
 }
 
 // schema returns the node of what s allows; at is its place as a JSON pointer.
 func (c *compiler) schema(s *value, at string) (int32, error) {
 	c.open++
 	defer func() { c.open-- }()
-	switch {
+	switch *c.work--; {
 	case c.open > 2*maxNested:
 		return 0, refused(at, "schemas go too deep into each other")
-	case len(c.nodes) > maxNodes:
+	case *c.work < 0:
 		return 0, refused(at, "the schema is too large")
 	case s.kind == 't':
 		return c.anything(), nil
 	case s.kind == 'f':
-		return c.choice(), nil
+		return c.Choice(), nil
 	case s.kind != '{':
 		return 0, refused(at, "a schema is an object or a boolean")
 	}
@@ -125,13 +142,13 @@ func (c *compiler) reference(ref *value, at string) (int32, error) {
 	if id, ok := c.refs[ref.text]; ok {
 		return id, nil
 	}
-	id := c.add(node{kind: choice})
+	id := c.Later()
 	c.refs[ref.text] = id
 	to, err := c.schema(target, ref.text)
 	if err != nil {
 		return 0, err
 	}
-	c.nodes[id].kids = []int32{to}
+	c.Become(id, to)
 	return id, nil
 }
 
@@ -178,7 +195,10 @@ func (c *compiler) branches(s *value, key string, list *value, at string) (int32
 		place := fmt.Sprintf("%s/%s/%d", at, key, i)
 		if key == "oneOf" {
 			for j, other := range list.kids[:i] {
-				if !c.apart(other, branch, 0) {
+				switch apart := c.apart(other, branch, 0); {
+				case *c.work < 0:
+					return 0, refused(place, "the schema is too large")
+				case !apart:
 					return 0, refused(place, "a value may satisfy both this branch and branch %d, which oneOf forbids; use anyOf, or a constant property that tells them apart", j)
 				}
 			}
@@ -195,7 +215,7 @@ func (c *compiler) branches(s *value, key string, list *value, at string) (int32
 		}
 		kids = append(kids, id)
 	}
-	return c.choice(kids...), nil
+	return c.Choice(kids...), nil
 }
 
 // constants returns the node of enum or const: the values that the other
@@ -210,25 +230,26 @@ func (c *compiler) constants(s *value, at string) (int32, error) {
 		return 0, err
 	}
 	rest := s.without("enum", "const", "type")
-	var others *Grammar
+	var others *grammar.Grammar
 	if len(c.plain(rest)) > 0 {
-		sub := newCompiler(c.v, c.document)
+		sub := newCompiler(grammar.NewBuilder(c.v), c.v, c.document)
+		sub.work = c.work
 		id, err := sub.schema(s.without("enum", "const"), at)
 		if err != nil {
 			return 0, err
 		}
-		if others = sub.newGrammar(id); others == nil {
-			return c.choice(), nil
+		if others = sub.Grammar(id); others == nil {
+			return c.Choice(), nil
 		}
 	}
 	var kids []int32
 	for _, v := range list {
-		if s.get("type") != nil && !v.is(allowed) || others != nil && !others.accepts(v.write(&c.v.has)) {
+		if s.get("type") != nil && !v.is(allowed) || others != nil && !others.Accepts(v.write(c.has)) {
 			continue
 		}
 		kids = append(kids, c.constant(v))
 	}
-	return c.choice(kids...), nil
+	return c.Choice(kids...), nil
 }
 
 // listed returns the values of enum and const.
@@ -239,6 +260,8 @@ func (c *compiler) listed(s *value, at string) ([]*value, error) {
 		return []*value{one}, nil
 	case enum.kind != '[' || len(enum.kids) == 0:
 		return nil, refused(at+"/enum", "enum is a list of values")
+	case len(enum.kids) > maxNames:
+		return nil, refused(at+"/enum", "enum has %d values; at most %d are accepted", len(enum.kids), maxNames)
 	case one == nil:
 		return enum.kids, nil
 	case slices.ContainsFunc(enum.kids, one.same):
@@ -251,8 +274,8 @@ func (c *compiler) listed(s *value, at string) ([]*value, error) {
 func (v *value) is(allowed []string) bool {
 	name := map[byte]string{'{': "object", '[': "array", 's': "string", 'n': "number", 't': "boolean", 'f': "boolean", '0': "null"}[v.kind]
 	if v.kind == 'n' && slices.Contains(allowed, "integer") {
-		d, err := parseDecimal(v.text)
-		if err == nil && d.part == "" {
+		d, err := automaton.ParseDecimal(v.text)
+		if err == nil && d.Part == "" {
 			return true
 		}
 	}
@@ -263,23 +286,23 @@ func (v *value) is(allowed []string) bool {
 func (c *compiler) constant(v *value) int32 {
 	switch {
 	case v.kind == '{':
-		var fields []field
+		var fields []grammar.Field
 		for i, key := range v.keys {
-			fields = append(fields, field{c.keyed(key), c.constant(v.kids[i]), true})
+			fields = append(fields, grammar.Field{Key: c.keyed(key), Value: c.constant(v.kids[i]), Required: true})
 		}
-		return c.object(fields, 0, -1)
+		return c.Object(fields, 0, -1)
 	case v.kind == '[':
 		var kids []int32
 		for _, kid := range v.kids {
 			kids = append(kids, c.constant(kid))
 		}
-		return c.array(kids, -1, int32(len(kids)), int32(len(kids)))
+		return c.Array(kids, -1, automaton.Length{Min: int32(len(kids)), Max: -1})
 	}
-	return c.literal(v.write(&c.v.has))
+	return c.Literal(v.write(c.has))
 }
 
 // keyed returns the node of a property's name and its colon.
-func (c *compiler) keyed(name string) int32 { return c.literal(quoted(name, &c.v.has) + ":") }
+func (c *compiler) keyed(name string) int32 { return c.Literal(automaton.Quote(name, c.has) + ":") }
 
 // kinds returns the types that a schema allows.
 func (c *compiler) kinds(s *value, at string) ([]string, error) {
@@ -345,26 +368,26 @@ func (c *compiler) typed(s *value, at string) (int32, error) {
 		case "number":
 			id, err = c.numberOf(s, at, false)
 		case "boolean":
-			id = c.choice(c.literal("true"), c.literal("false"))
+			id = c.Choice(c.Literal("true"), c.Literal("false"))
 		case "null":
-			id = c.literal("null")
+			id = c.Literal("null")
 		}
 		if err != nil {
 			return 0, err
 		}
 		kids = append(kids, id)
 	}
-	return c.choice(kids...), nil
+	return c.Choice(kids...), nil
 }
 
 // anything returns the node of any JSON value.
 func (c *compiler) anything() int32 {
 	if c.any == 0 {
-		c.any = c.add(node{kind: choice})
-		c.nodes[c.any].kids = []int32{
-			c.object(nil, anyKey, c.any), c.array(nil, c.any, 0, -1), anyKey, c.table(anyNumber(&c.v.has)),
-			c.literal("true"), c.literal("false"), c.literal("null"),
-		}
+		c.any = c.Later()
+		number, _ := c.anyNumber() // never fails
+		c.Become(c.any,
+			c.Object(nil, grammar.AnyString, c.any), c.Array(nil, c.any, automaton.Length{Max: -1}),
+			grammar.AnyString, c.Table(number), c.Literal("true"), c.Literal("false"), c.Literal("null"))
 	}
 	return c.any
 }

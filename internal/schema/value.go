@@ -1,6 +1,7 @@
-package grammar
+package schema
 
 import (
+	"afina/internal/automaton"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -166,8 +167,8 @@ func (v *value) same(w *value) bool {
 	case 's':
 		return v.text == w.text
 	case 'n':
-		a, errA := parseDecimal(v.text)
-		b, errB := parseDecimal(w.text)
+		a, errA := automaton.ParseDecimal(v.text)
+		b, errB := automaton.ParseDecimal(w.text)
 		if errA != nil || errB != nil {
 			return v.text == w.text
 		}
@@ -188,10 +189,10 @@ func (v *value) same(w *value) bool {
 }
 
 // write returns v as compact JSON of bytes in has.
-func (v *value) write(has *[256]bool) string {
+func (v *value) write(has *automaton.Bytes) string {
 	switch v.kind {
 	case 's':
-		return quoted(v.text, has)
+		return automaton.Quote(v.text, has)
 	case 'n':
 		return v.text
 	case 't':
@@ -208,7 +209,7 @@ func (v *value) write(has *[256]bool) string {
 			b.WriteByte(',')
 		}
 		if v.kind == '{' {
-			b.WriteString(quoted(v.keys[i], has))
+			b.WriteString(automaton.Quote(v.keys[i], has))
 			b.WriteByte(':')
 		}
 		b.WriteString(kid.write(has))

@@ -1,4 +1,4 @@
-package grammar_test
+package schema_test
 
 // schemas are held in TestWalks: what is drawn is valid, valid is accepted,
 // invalid is not.
@@ -15,6 +15,8 @@ var schemas = []struct {
 		[]string{`{}`, `{"ab":1}`, `{"a":1,"abc":2}`}, []string{`{"abcd":1}`, `{"ab":1,"a":2}`}},
 	{"further", `{"type":"object","properties":{"a":{"type":"integer"},"añ":{"type":"integer"}},"required":["a"],"additionalProperties":{"type":"string","maxLength":3}}`,
 		[]string{`{"a":1}`, `{"a":1,"b":"x"}`, `{"a":1,"añ":2,"aa":"","a\n":"x","ap":"xyz"}`}, []string{`{"b":"x"}`, `{"a":1,"a":"x"}`, `{"a":1,"añ":"x"}`, `{"a":1,"\u0061":"x"}`, `{"a":1,"b":"wxyz"}`}},
+	{"no properties", `{"type":"object","properties":{}}`, []string{`{}`}, []string{`{"a":1}`}},
+	{"pattern long", `{"type":"string","pattern":"^[^0-9<>]{5,120}$"}`, []string{`"Sumá los ángulos interiores de un triángulo: ¿cuánto da?"`}, []string{`"ab"`, `"abcd3f"`}},
 	{"required only", `{"type":"object","required":["x","y"]}`, []string{`{"x":1,"y":[{}]}`}, []string{`{"x":1}`}},
 	{"map", `{"type":"object","additionalProperties":{"type":"array","items":{"type":"integer","minimum":1,"maximum":12},"maxItems":3}}`,
 		[]string{`{}`, `{"enero":[1,12],"":[]}`}, []string{`{"a":[0]}`, `{"a":[13]}`, `{"a":[1,2,3,4]}`, `{"a":1}`}},
