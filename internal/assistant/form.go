@@ -1,12 +1,14 @@
 package assistant
 
 import (
+	"errors"
 	"strings"
 
 	"afina/internal/chat"
 	"afina/internal/fault"
 	"afina/internal/grammar"
 	"afina/internal/model"
+	"afina/internal/schema"
 )
 
 // Form is what an answer has to look like. The zero Form is any text.
@@ -15,7 +17,7 @@ type Form struct {
 	Schema []byte // JSON that satisfies this schema; nil: no schema
 
 	// Tools are what may be called; the conversation shows them to the model.
-	Tools    []grammar.Tool
+	Tools    []schema.Tool
 	Required bool // the answer is calls
 	Parallel bool // there may be several calls
 }
@@ -29,11 +31,16 @@ func (f Form) grammar(v *grammar.Vocabulary, m *model.Model) (*grammar.Grammar, 
 			return nil, fault.New(fault.Invalid, "the chat template of %q knows no tools; describe what you need in a message, or use a model that calls tools", m.Name).
 				WithCode("unsupported_parameter").WithParam("tools")
 		}
-		return v.Calls(grammar.Calling{Form: form, Tools: f.Tools, Required: f.Required, Parallel: f.Parallel})
+		return schema.Calls(v, schema.Calling{Form: form, Tools: f.Tools, Required: f.Required, Parallel: f.Parallel})
 	case f.Schema != nil:
-		return v.Schema(f.Schema)
+		g, err := schema.Compile(v, f.Schema)
+		var bad *fault.Error
+		if errors.As(err, &bad) && bad.Param == "" {
+			err = bad.WithParam("response_format.json_schema.schema")
+		}
+		return g, err
 	case f.Object:
-		return v.Object()
+		return schema.Object(v)
 	}
 	return nil, nil
 }

@@ -19,8 +19,8 @@ import (
 	"afina/internal/chat"
 	"afina/internal/engine"
 	"afina/internal/fault"
-	"afina/internal/grammar"
 	"afina/internal/sampling"
+	"afina/internal/schema"
 )
 
 const chatPath = "/v1/chat/completions"
@@ -99,11 +99,11 @@ func TestQuestion(t *testing.T) {
 		{"tools", asks(`"seed":5,"parallel_tool_calls":false,"tools":[{"type":"function","function":{"name":"f","description":"<d>","parameters":{"type":"object"},"strict":true}}]`),
 			assistant.Question{Limit: 1024, Sampling: defaults,
 				Conversation: chat.Conversation{Messages: user.Messages, Tools: [][]byte{[]byte(`{"type":"function","function":{"name":"f","description":"<d>","parameters":{"type":"object"}}}`)}},
-				Form:         assistant.Form{Tools: []grammar.Tool{{Name: "f", Parameters: []byte(`{"type":"object"}`)}}}}},
+				Form:         assistant.Form{Tools: []schema.Tool{{Name: "f", Parameters: []byte(`{"type":"object"}`)}}}}},
 		{"a tool by name", asks(`"seed":5,"tool_choice":{"type":"function","function":{"name":"g"}},"tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}}]`),
 			assistant.Question{Limit: 1024, Sampling: defaults,
 				Conversation: chat.Conversation{Messages: user.Messages, Tools: [][]byte{[]byte(`{"type":"function","function":{"name":"f"}}`), []byte(`{"type":"function","function":{"name":"g"}}`)}},
-				Form:         assistant.Form{Tools: []grammar.Tool{{Name: "g"}}, Required: true}}},
+				Form:         assistant.Form{Tools: []schema.Tool{{Name: "g"}}, Required: true}}},
 		{"no tool", asks(`"seed":5,"tool_choice":"none","tools":[{"type":"function","function":{"name":"f"}}]`),
 			assistant.Question{Conversation: user, Limit: 1024, Sampling: defaults}},
 		{"calls and answers", `{"model":"tiny","seed":5,"messages":[{"role":"user","content":"x"},

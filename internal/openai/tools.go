@@ -11,7 +11,7 @@ import (
 	"afina/internal/chat"
 	"afina/internal/fault"
 	"afina/internal/form"
-	"afina/internal/grammar"
+	"afina/internal/schema"
 )
 
 // responseFormat is what an answer has to look like.
@@ -88,7 +88,7 @@ func (q *completionRequest) form(c *chat.Conversation) (f assistant.Form, err er
 	c.Tools, f.Tools = shown, callable
 	f.Required, f.Parallel = choice == "required", or(q.Parallel, true)
 	if named != "" {
-		i := slices.IndexFunc(callable, func(t grammar.Tool) bool { return t.Name == named })
+		i := slices.IndexFunc(callable, func(t schema.Tool) bool { return t.Name == named })
 		if i < 0 {
 			return f, wrong("tool_choice.function.name", "tool_choice names %.64q, which is not among the tools", named)
 		}
@@ -158,7 +158,7 @@ func toolChoice(raw json.RawMessage) (choice, named string, err error) {
 }
 
 // tools reads the tools: as they are shown to the model, and as they are called.
-func tools(given []toolBody) (shown [][]byte, callable []grammar.Tool, err error) {
+func tools(given []toolBody) (shown [][]byte, callable []schema.Tool, err error) {
 	if len(given) > mostTools {
 		return nil, nil, wrong("tools", "there are %d tools: there may be %d", len(given), mostTools)
 	}
@@ -170,10 +170,10 @@ func tools(given []toolBody) (shown [][]byte, callable []grammar.Tool, err error
 		if t.Function == nil || !functionName.MatchString(t.Function.Name) {
 			return nil, nil, wrong(at+".function.name", "%s.function.name must have 1 to 64 letters, digits, _ or -", at)
 		}
-		if slices.ContainsFunc(callable, func(c grammar.Tool) bool { return c.Name == t.Function.Name }) {
+		if slices.ContainsFunc(callable, func(c schema.Tool) bool { return c.Name == t.Function.Name }) {
 			return nil, nil, wrong(at+".function.name", "%s.function.name %s is given twice", at, t.Function.Name)
 		}
-		call := grammar.Tool{Name: t.Function.Name}
+		call := schema.Tool{Name: t.Function.Name}
 		if !harmless(t.Function.Parameters, nil) {
 			call.Parameters = t.Function.Parameters
 		}
