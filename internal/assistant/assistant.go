@@ -102,6 +102,7 @@ type Assistant struct {
 	ended   bool
 	engines map[*model.Model]*engine.Engine
 	words   map[*model.Model]*grammar.Vocabulary
+	readers map[*model.Model]*embedder
 	work    sync.WaitGroup
 	failed  error // what an engine's Run returned
 }
@@ -114,6 +115,7 @@ func New(models Models, g *kernel.Gang, o Options) *Assistant {
 		running: make(chan struct{}),
 		engines: map[*model.Model]*engine.Engine{},
 		words:   map[*model.Model]*grammar.Vocabulary{},
+		readers: map[*model.Model]*embedder{},
 	}
 }
 

@@ -143,6 +143,14 @@ func (f fakeAssistant) Decode(_ context.Context, _ string, tokens []int32) (stri
 	return string(b), nil
 }
 
+func (f fakeAssistant) Embed(_ context.Context, _ string, texts []assistant.Raw) ([][]float32, int, error) {
+	var all [][]float32
+	for _, t := range texts {
+		all = append(all, []float32{float32(len(t.Text)), 0.5})
+	}
+	return all, len(texts), nil
+}
+
 func (f fakeAssistant) Render(_ context.Context, _ string, c chat.Conversation) (string, error) {
 	return c.Messages[0].Content, nil
 }

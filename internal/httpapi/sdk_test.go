@@ -143,7 +143,7 @@ func TestOfficialClientErrors(t *testing.T) {
 	})
 	t.Run("no such route", func(t *testing.T) {
 		client := official(t, newHouse(), key)
-		_, err := client.Embeddings.New(t.Context(), openai.EmbeddingNewParams{Model: "tiny"})
+		_, err := client.Moderations.New(t.Context(), openai.ModerationNewParams{Model: "tiny"})
 		var e *openai.Error
 		if !errors.As(err, &e) || e.StatusCode != http.StatusNotFound || e.Code != "route_not_found" {
 			t.Error(err)

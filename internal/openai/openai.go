@@ -28,6 +28,7 @@ type Assistant interface {
 	Ask(ctx context.Context, q assistant.Question) iter.Seq2[assistant.Delta, error]
 	Encode(ctx context.Context, model, text string, special bool) ([]int32, error)
 	Decode(ctx context.Context, model string, tokens []int32) (string, error)
+	Embed(ctx context.Context, model string, texts []assistant.Raw) (vectors [][]float32, tokens int, err error)
 	Render(ctx context.Context, model string, c chat.Conversation) (string, error)
 }
 
@@ -47,6 +48,7 @@ func (s *Server) Route(r chi.Router) {
 	d := s.Door
 	r.Post("/v1/chat/completions", d.Streaming(s.complete))
 	r.Post("/v1/completions", d.Streaming(s.goOn))
+	r.Post("/v1/embeddings", d.Answer(s.embed))
 	r.Post("/tokenize", d.Answer(s.tokenize))
 	r.Post("/detokenize", d.Answer(s.detokenize))
 	r.Post("/apply-template", d.Answer(s.applyTemplate))

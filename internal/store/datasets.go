@@ -85,8 +85,7 @@ func (s *Store) from(ctx context.Context, q *bun.SelectQuery, table, after strin
 	var seq int64
 	err := s.db.NewSelect().Table(table).Column("seq").Where("id = ?", after).Scan(ctx, &seq)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fault.New(fault.Invalid, "after names %q, which is not in the list; leave it out to begin with the newest", after).
-			WithParam("after")
+		return nil, strangeCursor(after)
 	}
 	return q.Where("seq < ?", seq), broken(err, "read cursor "+after)
 }
