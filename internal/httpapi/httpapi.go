@@ -88,7 +88,9 @@ type Server struct {
 	handler http.Handler
 	door    *door.Door
 	board   dashboard.Page
-	retries door.Retries
+	// docsPage makes the page of the API when it is first asked for.
+	docsPage func() ([]byte, error)
+	retries  door.Retries
 }
 
 // Handler is the whole API.
@@ -102,7 +104,7 @@ func (s *Server) prepare() {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
-	s.board = dashboard.New()
+	s.board, s.docsPage = dashboard.New(), sync.OnceValues(writeDocs)
 	s.door = door.New(door.Options{
 		Listen: s.Config.Listen, HTTP: s.Config.HTTP, Log: s.Log, Count: s.Meters.Request, Page: s.show,
 	})
@@ -129,6 +131,7 @@ func (s *Server) routes() *chi.Mux {
 	r.Get("/readyz", d.Answer(s.ready))
 	r.Get("/", s.page)
 	r.Get("/openapi.yaml", s.contract)
+	r.Get("/docs", s.docs)
 	r.Method(http.MethodGet, "/metrics", s.Meters.Handler())
 
 	r.Post("/datasets", s.upload)

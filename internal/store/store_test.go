@@ -458,3 +458,30 @@ func TestDiskFull(t *testing.T) {
 	}
 	add(t, s, big)
 }
+
+// TestStrangeTexts: what callers write reaches the database as it is, and finds
+// nothing that is not there.
+func TestStrangeTexts(t *testing.T) {
+	s := open(t, t.TempDir())
+	for _, text := range []string{"a\x00b", "\x00", "'; DROP TABLE jobs; --", "?", "\xff", "%"} {
+		_, err := s.Job(t.Context(), text)
+		wantFault(t, err, fault.NotFound, "job_not_found")
+		_, err = s.File(t.Context(), text)
+		wantFault(t, err, fault.NotFound, "file_not_found")
+		if _, _, err := s.Jobs(t.Context(), text, 1, nil); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("after %q: %v", text, err)
+		}
+		if page, _, err := s.Jobs(t.Context(), "", 1, map[string]string{text: text}); err != nil || len(page) != 0 {
+			t.Errorf("metadata %q: %v, %v", text, page, err)
+		}
+		if named, err := s.DatasetsNamed(t.Context(), text, 1); err != nil || len(named) != 0 {
+			t.Errorf("name %q: %v, %v", text, named, err)
+		}
+	}
+	if _, err := s.AddDataset(t.Context(), store.Dataset{ID: "ds_1", Name: "a\x00b"}); err != nil {
+		t.Fatal(err)
+	}
+	if named, err := s.DatasetsNamed(t.Context(), "a\x00b", 1); err != nil || len(named) != 1 || named[0].Name != "a\x00b" {
+		t.Errorf("%+v, %v", named, err)
+	}
+}
