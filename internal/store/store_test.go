@@ -464,10 +464,12 @@ func TestDiskFull(t *testing.T) {
 func TestStrangeTexts(t *testing.T) {
 	s := open(t, t.TempDir())
 	for _, text := range []string{"a\x00b", "\x00", "'; DROP TABLE jobs; --", "?", "\xff", "%"} {
-		_, err := s.Job(t.Context(), text)
-		wantFault(t, err, fault.NotFound, "job_not_found")
-		_, err = s.File(t.Context(), text)
-		wantFault(t, err, fault.NotFound, "file_not_found")
+		if _, err := s.Job(t.Context(), text); fault.KindOf(err) != fault.NotFound {
+			t.Errorf("job %q: %v", text, err)
+		}
+		if _, err := s.File(t.Context(), text); fault.KindOf(err) != fault.NotFound {
+			t.Errorf("file %q: %v", text, err)
+		}
 		if _, _, err := s.Jobs(t.Context(), text, 1, nil); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("after %q: %v", text, err)
 		}
