@@ -16,7 +16,7 @@ import (
 var floors = [][]string{
 	{"fault", "parallel", "quant", "kernel", "sampling", "optim", "safetensors"},
 	{"gguf", "tokenizer", "chat", "model", "lora", "modeltest", "hub"},
-	{"data", "forward", "graph"},
+	{"data", "practice", "forward", "graph"},
 	{"engine", "train", "store", "catalog"},
 	{"assistant", "finetune", "evaluate"},
 	{"jobs", "metrics"},
