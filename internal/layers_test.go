@@ -16,7 +16,7 @@ import (
 var floors = [][]string{
 	{"fault", "parallel", "quant", "kernel", "formula", "algebra", "mathcheck", "sampling", "optim", "safetensors"},
 	{"gguf", "tokenizer", "chat", "model", "lora", "modeltest", "hub"},
-	{"data", "practice", "forward", "graph"},
+	{"data", "lint", "practice", "forward", "graph"},
 	{"engine", "train", "store", "catalog"},
 	{"assistant", "finetune", "evaluate"},
 	{"jobs", "metrics"},

@@ -5,6 +5,7 @@
 //	afina train      fine-tune on a dataset, by a running server or right here
 //	afina chat       talk to a model in the terminal
 //	afina evaluate   mark a model on a dataset
+//	afina lint       check the mathematics of a dataset
 //	afina generate   make practice data of school mathematics
 //	afina models     list the models, or fetch one
 //	afina export     copy an adapter out, as PEFT or GGUF
@@ -48,6 +49,7 @@ type commands struct {
 	Train    trainCmd         `cmd:"" help:"Fine-tune a model on a dataset."`
 	Chat     chatCmd          `cmd:"" help:"Talk to a model."`
 	Evaluate evaluateCmd      `cmd:"" help:"Mark a model on a dataset: held-out loss, perplexity, sample answers."`
+	Lint     lintCmd          `cmd:"" help:"Check the mathematics of a dataset's answers."`
 	Generate generateCmd      `cmd:"" help:"Make a dataset."`
 	Models   modelsCmd        `cmd:"" help:"List the models, or fetch one."`
 	Export   exportCmd        `cmd:"" help:"Copy a finished adapter out, as PEFT folder or GGUF LoRA file."`

@@ -49,6 +49,7 @@ type Catalog interface {
 	Resolve(name string) (*model.Model, *lora.Adapter, error)
 	DeleteAdapter(name string) error
 	AddDataset(ctx context.Context, name string, r io.Reader) (catalog.Dataset, error)
+	AddStrict(ctx context.Context, name string, r io.Reader) (catalog.Dataset, error)
 	Datasets(ctx context.Context, after string, limit int) ([]catalog.Dataset, bool, error)
 	Dataset(ctx context.Context, id string) (catalog.Dataset, error)
 	Conversations(ctx context.Context, id string) ([]chat.Conversation, error)
@@ -139,6 +140,7 @@ func (s *Server) routes() *chi.Mux {
 	r.Delete("/datasets/{id}", d.Answer(s.deleteDataset))
 	r.Get("/datasets/{id}/stats", d.Answer(s.datasetStats))
 	r.Get("/datasets/{id}/preview", d.Answer(s.datasetPreview))
+	r.Get("/datasets/{id}/lint", d.Answer(s.datasetLint))
 
 	r.Post("/jobs", d.Answer(s.createJob))
 	r.Get("/jobs", d.Answer(s.listJobs))

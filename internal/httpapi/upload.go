@@ -40,7 +40,8 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) addDataset(r *http.Request) (datasetObject, error) {
-	q := door.Ask(r, "name")
+	q := door.Ask(r, "name", "strict")
+	strict := truth(q, "strict")
 	if q.Err != nil {
 		return datasetObject{}, q.Err
 	}
@@ -59,11 +60,16 @@ func (s *Server) addDataset(r *http.Request) (datasetObject, error) {
 		if name == "" {
 			name = f.name
 		}
+		strict = strict || f.strict
 	}
 	if err := checkName(name); err != nil {
 		return datasetObject{}, err
 	}
-	d, err := s.Catalog.AddDataset(r.Context(), name, file)
+	add := s.Catalog.AddDataset
+	if strict {
+		add = s.Catalog.AddStrict
+	}
+	d, err := add(r.Context(), name, file)
 	return asDataset(d), err
 }
 
@@ -77,8 +83,9 @@ func checkName(name string) error {
 // parts is a form that has arrived: the name may come after the file, so the file
 // waits on disk, without a name there.
 type parts struct {
-	name string
-	file *os.File
+	name   string
+	strict bool
+	file   *os.File
 }
 
 func (p *parts) close() {
@@ -88,7 +95,7 @@ func (p *parts) close() {
 	}
 }
 
-// receiveForm reads the fields "file" and "name" of a multipart form.
+// receiveForm reads the fields "file", "name" and "strict" of a multipart form.
 func (s *Server) receiveForm(form *multipart.Reader) (*parts, error) {
 	p := &parts{}
 	for range formParts {
@@ -134,8 +141,15 @@ func (s *Server) receivePart(p *parts, part *multipart.Part) error {
 			p.name = string(name)
 		}
 		return err
+	case field == "strict":
+		word, err := io.ReadAll(io.LimitReader(part, nameBytes))
+		if err == nil && string(word) != "true" && string(word) != "false" {
+			err = formFault(field, "strict is %.40q: it must be true or false", word)
+		}
+		p.strict = string(word) == "true"
+		return err
 	default:
-		return formFault(field, `unknown form field %.40q%s; send file and, if you like, name`, field, form.Meant(field, []string{"file", "name"}))
+		return formFault(field, `unknown form field %.40q%s; send file and, if you like, name and strict`, field, form.Meant(field, []string{"file", "name", "strict"}))
 	}
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -22,6 +23,8 @@ type Dataset struct {
 	Conversations int       `bun:"conversations"`
 	Bytes         int64     `bun:"bytes"`
 	Created       time.Time `bun:"created"` // UTC; set by AddDataset
+
+	Math json.RawMessage `bun:"math,type:text,nullzero"` // counts of its claims, opaque here; may be nil
 }
 
 // AddDataset stores a new row and returns it with its Seq and Created.
