@@ -18,7 +18,7 @@ var floors = [][]string{
 	{"gguf", "tokenizer", "chat", "model", "lora", "modeltest", "hub"},
 	{"data", "lint", "practice", "forward", "graph"},
 	{"engine", "train", "store", "catalog"},
-	{"assistant", "finetune", "evaluate"},
+	{"assistant", "evaluate", "finetune"},
 	{"jobs", "metrics"},
 	{"form", "config", "dashboard", "client", "progress", "door", "httpapi"},
 }

@@ -48,7 +48,7 @@ type commands struct {
 	Serve    serveCmd         `cmd:"" default:"withargs" help:"Run the HTTP service (the default command)."`
 	Train    trainCmd         `cmd:"" help:"Fine-tune a model on a dataset."`
 	Chat     chatCmd          `cmd:"" help:"Talk to a model."`
-	Evaluate evaluateCmd      `cmd:"" help:"Mark a model on a dataset: held-out loss, perplexity, sample answers."`
+	Evaluate evaluateCmd      `cmd:"" help:"Mark a model on a dataset: held-out loss, and what its answers are worth."`
 	Lint     lintCmd          `cmd:"" help:"Check the mathematics of a dataset's answers."`
 	Generate generateCmd      `cmd:"" help:"Make a dataset."`
 	Models   modelsCmd        `cmd:"" help:"List the models, or fetch one."`
