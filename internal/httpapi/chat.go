@@ -20,8 +20,9 @@ import (
 // completion is a whole answer.
 type completion struct {
 	head
-	Choices []choice `json:"choices"`
-	Usage   usage    `json:"usage"`
+	Choices []choice    `json:"choices"`
+	Usage   usage       `json:"usage"`
+	Math    *mathObject `json:"math,omitempty"` // only when asked for
 }
 
 // head is what a completion and each of its chunks begin with.
@@ -78,6 +79,8 @@ type completionChunk struct {
 	Choices []chunkChoice `json:"choices"`
 	// Usage is absent unless asked for; then null in every chunk but the last.
 	Usage any `json:"usage,omitempty"`
+	// Math is in a chunk of its own, without choices, behind the answer.
+	Math *mathObject `json:"math,omitempty"`
 }
 
 type chunkChoice struct {
@@ -108,20 +111,21 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request) error {
 		ID: "chatcmpl-" + rand.Text(), Created: s.Now().Unix(), Model: ask.Model,
 		Fingerprint: "afina-" + s.Build,
 	}
+	math := s.mathematics(ask.MathCheck, ask.MathVerify)
 	if !or(ask.Stream, false) {
-		return door.Ended(r, s.completeWhole(w, r, a, question))
+		return door.Ended(r, s.completeWhole(w, r, a, question, math))
 	}
 	withUsage := ask.StreamOptions != nil && or(ask.StreamOptions.IncludeUsage, false)
-	return door.Ended(r, s.completeStream(w, r, a, question, withUsage))
+	return door.Ended(r, s.completeStream(w, r, a, question, withUsage, math))
 }
 
 // errUnfinished is an answer that stopped without saying why.
 var errUnfinished = errors.New("the answer ended without a reason")
 
-func (s *Server) completeWhole(w http.ResponseWriter, r *http.Request, a head, q assistant.Question) error {
+func (s *Server) completeWhole(w http.ResponseWriter, r *http.Request, a head, q assistant.Question, math *checker) error {
 	var text strings.Builder
 	var last assistant.Delta
-	for delta, err := range s.Assistant.Ask(r.Context(), q) {
+	for delta, err := range math.Ask(r.Context(), q) {
 		if err != nil {
 			return err
 		}
@@ -134,7 +138,7 @@ func (s *Server) completeWhole(w http.ResponseWriter, r *http.Request, a head, q
 	a.Object = "chat.completion"
 	s.door.Write(w, http.StatusOK, completion{a,
 		[]choice{{Message: answerMessage{Role: "assistant", Content: text.String()}, Reason: last.Reason}},
-		usageOf(last.Usage)})
+		usageOf(last.Usage), math.found})
 	return nil
 }
 
@@ -146,7 +150,7 @@ type piece struct {
 
 // pieces runs the question beside the caller, who must read until the channel is
 // closed; ending ctx makes that soon.
-func (s *Server) pieces(ctx context.Context, q assistant.Question) <-chan piece {
+func (s *Server) pieces(ctx context.Context, q assistant.Question, a Assistant) <-chan piece {
 	out := make(chan piece)
 	go func() {
 		defer close(out)
@@ -156,7 +160,7 @@ func (s *Server) pieces(ctx context.Context, q assistant.Question) <-chan piece 
 				out <- piece{err: fmt.Errorf("answering panicked: %v", p)}
 			}
 		}()
-		for delta, err := range s.Assistant.Ask(ctx, q) {
+		for delta, err := range a.Ask(ctx, q) {
 			out <- piece{delta, err}
 			if err != nil {
 				return
@@ -172,6 +176,7 @@ type answering struct {
 	out       *door.Stream
 	withUsage bool
 	opened    bool
+	math      *checker
 }
 
 // chunk sends one chunk; before the first goes the one with the role.
@@ -183,20 +188,30 @@ func (a *answering) chunk(d chunkDelta, reason *engine.Reason) error {
 			return err
 		}
 	}
-	c := completionChunk{head: a.head, Choices: []chunkChoice{{Delta: d, Reason: reason}}}
+	return a.send(completionChunk{head: a.head, Choices: []chunkChoice{{Delta: d, Reason: reason}}})
+}
+
+// send sends a chunk that is not the usage.
+func (a *answering) send(c completionChunk) error {
 	if a.withUsage {
 		c.Usage = (*usage)(nil)
 	}
 	return a.out.Event("", c)
 }
 
-// finish sends the reason, the usage if it was asked for, and the end.
+// finish sends the reason, the mathematics and the usage if they were asked for,
+// and the end.
 func (a *answering) finish(d assistant.Delta) error {
 	if err := a.chunk(chunkDelta{}, &d.Reason); err != nil {
 		return err
 	}
+	if found := a.math.found; found != nil {
+		if err := a.send(completionChunk{head: a.head, Choices: []chunkChoice{}, Math: found}); err != nil {
+			return err
+		}
+	}
 	if a.withUsage {
-		if err := a.out.Event("", completionChunk{a.head, []chunkChoice{}, usageOf(d.Usage)}); err != nil {
+		if err := a.out.Event("", completionChunk{head: a.head, Choices: []chunkChoice{}, Usage: usageOf(d.Usage)}); err != nil {
 			return err
 		}
 	}
@@ -219,16 +234,16 @@ func (a *answering) take(d assistant.Delta) (last bool, err error) {
 // completeStream writes the answer as it comes. An error before its first byte is
 // returned; after it, the error is told inside the stream. Who no longer reads
 // ends the answer.
-func (s *Server) completeStream(w http.ResponseWriter, r *http.Request, h head, q assistant.Question, withUsage bool) error {
+func (s *Server) completeStream(w http.ResponseWriter, r *http.Request, h head, q assistant.Question, withUsage bool, math *checker) error {
 	ctx, cancel := context.WithCancel(r.Context())
-	pieces := s.pieces(ctx, q)
+	pieces := s.pieces(ctx, q, math)
 	defer func() {
 		cancel()
 		for range pieces { // the answer has noticed when this ends
 		}
 	}()
 	h.Object = "chat.completion.chunk"
-	a := &answering{head: h, out: door.NewStream(w), withUsage: withUsage}
+	a := &answering{head: h, out: door.NewStream(w), withUsage: withUsage, math: math}
 	tick := time.NewTicker(s.KeepAlive)
 	defer tick.Stop()
 	for {

@@ -105,6 +105,7 @@ type fakeMeters struct {
 	mu        sync.Mutex
 	requests  []counted
 	forgotten []string
+	verdicts  map[string]lint.Counts
 }
 
 func (f *fakeMeters) Handler() http.Handler {
@@ -124,6 +125,15 @@ func (f *fakeMeters) Forget(job string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.forgotten = append(f.forgotten, job)
+}
+
+func (f *fakeMeters) Verdicts(model string, c lint.Counts) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.verdicts == nil {
+		f.verdicts = map[string]lint.Counts{}
+	}
+	f.verdicts[model] = c
 }
 
 func (f *fakeMeters) seen(c counted) bool {

@@ -27,6 +27,7 @@ import (
 	"afina/internal/door"
 	"afina/internal/finetune"
 	"afina/internal/jobs"
+	"afina/internal/lint"
 	"afina/internal/lora"
 	"afina/internal/model"
 )
@@ -66,6 +67,7 @@ type Meters interface {
 	Handler() http.Handler
 	Request(method, route string, status int, seconds float64)
 	Forget(job string)
+	Verdicts(model string, c lint.Counts)
 }
 
 // Server is the door and the rooms it asks. Fill the exported fields, then call

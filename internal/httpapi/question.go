@@ -33,6 +33,8 @@ type completionRequest struct {
 	Seed                *int64          `json:"seed"`
 	Stream              *bool           `json:"stream"`
 	StreamOptions       *streamOptions  `json:"stream_options"`
+	MathCheck           *bool           `json:"math_check"`
+	MathVerify          *int64          `json:"math_verify" validate:"omitempty,min=1,max=16"`
 
 	// Taken and without effect on the answer.
 	User              *string            `json:"user"`
