@@ -14,7 +14,7 @@ import (
 // floors is the building, ground floor first. A package imports only from
 // floors below its own, or from packages to its left on the same floor.
 var floors = [][]string{
-	{"fault", "parallel", "quant", "kernel", "formula", "algebra", "mathcheck", "sampling", "optim", "safetensors"},
+	{"fault", "parallel", "quant", "kernel", "formula", "algebra", "equation", "mathcheck", "sampling", "optim", "safetensors"},
 	{"gguf", "tokenizer", "chat", "model", "lora", "modeltest", "hub"},
 	{"data", "lint", "practice", "forward", "graph"},
 	{"engine", "train", "store", "catalog"},

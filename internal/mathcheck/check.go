@@ -1,53 +1,160 @@
 package mathcheck
 
 import (
-	"math/big"
-	"regexp"
+	"sort"
 	"strings"
+	"time"
+	"unicode/utf8"
+
+	"afina/internal/algebra"
+	"afina/internal/formula"
 )
 
-var sum = regexp.MustCompile(`(-?\d+) ([+−·-]) (\d+) = (-?\d+)\b`)
+// What one call may spend: steps of reckoning in all, and for one claim.
+const (
+	allSteps   = 400_000
+	claimSteps = 60_000
+)
 
 // Check finds the claims of text, in the order of their spans.
 func Check(text string, o Options) []Finding {
-	var found []Finding
-	for _, m := range sum.FindAllStringSubmatchIndex(text, -1) {
-		var a, b, want, got big.Int
-		a.SetString(text[m[2]:m[3]], 10)
-		b.SetString(text[m[6]:m[7]], 10)
-		want.SetString(text[m[8]:m[9]], 10)
-		switch text[m[4]:m[5]] {
-		case "+":
-			got.Add(&a, &b)
-		case "·":
-			got.Mul(&a, &b)
-		default:
-			got.Sub(&a, &b)
-		}
-		f := Finding{Span: Span{m[0], m[1]}, Text: text[m[0]:m[1]], Kind: Equality, Expr: text[m[0]:m[1]], Verdict: True, Reason: "Los dos miembros son iguales."}
-		if got.Cmp(&want) != 0 {
-			f.Verdict, f.Correction, f.Reason = False, got.String(), "El resultado es "+got.String()+"."
-		}
-		found = append(found, f)
+	text = cut(text, o.MaxBytes)
+	question := cut(o.Question, o.MaxBytes)
+	lang := o.Language
+	if lang == "" {
+		lang = detect(text + "\n" + question)
 	}
+	work := algebra.NewWork(allSteps, clock(o.Budget))
+	main := formula.Mode{Comma: lang == Spanish}
+	found, ambiguous := read(text, question, lang, main, work)
+	if ambiguous {
+		other, _ := read(text, question, lang, formula.Mode{Comma: !main.Comma}, work)
+		found = reconcile(found, other, lang)
+	}
+	sort.SliceStable(found, func(i, j int) bool { return found[i].Span.Start < found[j].Span.Start })
 	return found
 }
 
-// Equivalent says whether two answers say the same: numbers, sets, intervals,
-// expressions and equations, whose order and form do not matter.
-func Equivalent(got, want string, o Options) Verdict {
-	if strings.TrimSpace(got) == strings.TrimSpace(want) {
-		return True
+func cut(text string, most int) string {
+	if most <= 0 {
+		most = 64 << 10
 	}
-	var a, b big.Rat
-	if _, ok := a.SetString(strings.TrimSpace(got)); !ok {
-		return Unknown
+	if len(text) <= most {
+		return text
 	}
-	if _, ok := b.SetString(strings.TrimSpace(want)); !ok {
-		return Unknown
+	for most > 0 && !utf8.RuneStart(text[most]) {
+		most--
 	}
-	if a.Cmp(&b) == 0 {
-		return True
-	}
-	return False
+	return text[:most]
 }
+
+// clock is the stop of a budget: a last resort, for the count of steps ends first.
+func clock(budget time.Duration) func() bool {
+	if budget <= 0 {
+		budget = time.Second
+	}
+	end := time.Now().Add(budget)
+	return func() bool { return time.Now().After(end) }
+}
+
+// reconcile keeps of two readings of the numerals what they do not contradict.
+func reconcile(a, b []Finding, lang Language) []Finding {
+	out := a
+	for _, g := range b {
+		clash := false
+		for i := range out {
+			f := &out[i]
+			if f.Span.Start >= g.Span.End || g.Span.Start >= f.Span.End {
+				continue
+			}
+			clash = true
+			if f.Verdict != g.Verdict && g.Verdict != Unknown {
+				if f.Verdict != Unknown {
+					f.Correction, f.Residual = "", ""
+				}
+				f.Verdict, f.Reason = Unknown, say(lang, "numerals")
+			}
+		}
+		if !clash && g.Verdict == True {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// A checker reads one text in one mode.
+type checker struct {
+	lang      Language
+	text      string
+	mode      formula.Mode
+	all       *algebra.Work
+	w         *algebra.Work // of the claim at hand
+	items     []formula.Item
+	sentences []sentence
+	ask       problem
+	defs      map[string]definition
+	taken     map[int]bool // items that were judged as part of something larger
+	found     []Finding
+}
+
+// read finds the claims of text in one mode of numerals.
+func read(text, question string, lang Language, mode formula.Mode, work *algebra.Work) ([]Finding, bool) {
+	t := formula.Read(text, mode)
+	c := &checker{lang: lang, text: text, mode: mode, all: work, w: work, items: t.Items(), taken: map[int]bool{}}
+	c.sentences = split(text, c.items)
+	c.ask = understand(question, mode, work)
+	c.defs = c.define(question)
+	c.malformed()
+	c.words()
+	c.solutions()
+	for i := range c.sentences {
+		s := &c.sentences[i]
+		for k := s.first; k < s.last; k++ {
+			if !c.taken[k] && c.items[k].Op == formula.Rel && !s.refuted {
+				c.part(func() { c.relation(s, k) })
+			}
+		}
+	}
+	return c.found, t.Ambiguous
+}
+
+// part runs f with no more than the steps of one claim.
+func (c *checker) part(f func()) {
+	c.w = c.all.Part(claimSteps)
+	f()
+	c.all.End(c.w)
+	c.w = c.all
+}
+
+// report adds a finding over the bytes from start to end.
+func (c *checker) report(start, end int, kind string, n *formula.Node, v Verdict, reason string) *Finding {
+	f := Finding{Span: Span{start, end}, Text: c.text[start:end], Kind: kind, Verdict: v, Reason: reason}
+	if n != nil {
+		f.Expr = c.show(n)
+	}
+	c.found = append(c.found, f)
+	return &c.found[len(c.found)-1]
+}
+
+// show writes n in the notation of the language: a decimal comma in Spanish.
+func (c *checker) show(n *formula.Node) string { return localised(n, c.lang) }
+
+func localised(n *formula.Node, lang Language) string {
+	s := n.String()
+	if lang != Spanish {
+		return s
+	}
+	b := []byte(s)
+	for i := 1; i+1 < len(b); i++ {
+		if b[i] == '.' && digit(b[i-1]) && digit(b[i+1]) {
+			b[i] = ','
+		}
+	}
+	out := string(b)
+	for from, to := range map[string]string{"sin(": "sen(", "gcd(": "mcd(", "lcm(": "mcm(", "lim_": "lím_"} {
+		out = strings.ReplaceAll(out, from, to)
+	}
+	return strings.ReplaceAll(out, ", ", "; ")
+}
+
+func digit(b byte) bool { return b >= '0' && b <= '9' }
