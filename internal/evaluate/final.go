@@ -80,16 +80,13 @@ func same(got, want, question string) mathcheck.Verdict {
 	if got == "" {
 		return mathcheck.False
 	}
-	o := mathcheck.Options{Question: question}
-	if mathcheck.Equivalent(got, want, o) == mathcheck.True {
-		return mathcheck.True
-	}
 	a, unitA := bare(got)
 	b, unitB := bare(want)
 	if unitA != "" && unitB != "" && unitA != unitB {
 		return mathcheck.False
 	}
-	if a == b {
+	o := mathcheck.Options{Question: question}
+	if a == b || mathcheck.Equivalent(got, want, o) == mathcheck.True {
 		return mathcheck.True
 	}
 	return mathcheck.Equivalent(a, b, o)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"afina/internal/chat"
+	"afina/internal/data"
 	"afina/internal/fault"
 	"afina/internal/lint"
 )
@@ -82,6 +84,36 @@ func TestManyInOrder(t *testing.T) {
 	}
 	if r, err = lint.Conversations(t.Context(), all, lint.Linter{All: true}); err != nil || len(r.Findings) != lint.Most {
 		t.Errorf("%d findings of all, %v", len(r.Findings), err)
+	}
+}
+
+// Our own dataset is large enough and right.
+func TestOurDataset(t *testing.T) {
+	f, err := os.Open("../../dataset/matematicas.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	all, err := data.ReadAll(f, data.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := map[string]bool{}
+	for _, c := range all {
+		asked[c.Messages[0].Content] = true
+	}
+	if len(all) < 500 || len(asked) != len(all) {
+		t.Errorf("%d conversations, %d different first questions", len(all), len(asked))
+	}
+	r, err := lint.Conversations(t.Context(), all, lint.Linter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range r.Findings {
+		t.Error(f)
+	}
+	if r.True < r.Claims*9/10 || r.Claims < 500 {
+		t.Errorf("only %d of %d claims are proven", r.True, r.Claims)
 	}
 }
 

@@ -83,7 +83,7 @@ func quadraticTwo(d *draw) Item {
 // solveAll are the ways to ask for all solutions.
 var solveAll = words{
 	es: []string{"Resuelve %s.", "Resuelve la ecuación %s.", "Halla las soluciones de %s.", "¿Qué valores de x cumplen %s?"},
-	en: []string{"Solve %s.", "Solve the equation %s.", "Find the solutions of %s.", "Which values of x satisfy %s?"},
+	en: []string{"Solve %s.", "Solve the equation %s.", "Find the solutions of %s.", "What are the solutions of %s?"},
 }
 
 // quadraticPure is ax² + c = 0.

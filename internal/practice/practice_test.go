@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"afina/internal/fault"
+	"afina/internal/mathcheck"
 	"afina/internal/practice"
 )
 
@@ -79,6 +80,27 @@ func TestItems(t *testing.T) {
 					t.Errorf("%s %s: the reply does not end with the answer: %q", topic, lang, i.Reply())
 				}
 			}
+		}
+	}
+}
+
+// Nothing that is made is found false, nor unreadable; most of it is proven.
+func TestVerified(t *testing.T) {
+	for _, lang := range []practice.Lang{practice.Spanish, practice.English} {
+		claims, proven := 0, 0
+		for _, i := range generate(t, practice.Options{N: 2700, Seed: 11, Lang: lang}) {
+			for _, f := range mathcheck.Check(i.Reply(), mathcheck.Options{Question: i.Question}) {
+				claims++
+				switch {
+				case f.Verdict == mathcheck.False || f.Kind == mathcheck.Malformed:
+					t.Errorf("%s: %s\n%s\n%q is %s: %s", lang, i.Question, i.Reply(), f.Text, f.Verdict, f.Reason)
+				case f.Verdict == mathcheck.True:
+					proven++
+				}
+			}
+		}
+		if claims < 2700 || proven < claims*9/10 {
+			t.Errorf("%s: %d of %d claims are proven", lang, proven, claims)
 		}
 	}
 }
