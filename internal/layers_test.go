@@ -19,7 +19,7 @@ var floors = [][]string{
 	{"data", "lint", "practice", "forward", "graph"},
 	{"engine", "train", "store", "catalog"},
 	{"assistant", "evaluate", "finetune"},
-	{"jobs", "metrics"},
+	{"jobs", "exams", "metrics"},
 	{"form", "config", "dashboard", "client", "progress", "door", "httpapi"},
 }
 
@@ -31,7 +31,7 @@ var homes = map[string][]string{
 	"github.com/go-playground/validator":  {"form"},
 	"github.com/getkin/kin-openapi":       {"httpapi"},
 	"github.com/prometheus/client_golang": {"metrics"},
-	"go.uber.org/zap":                     {"door", "httpapi", "jobs"},
+	"go.uber.org/zap":                     {"door", "exams", "httpapi", "jobs"},
 	"github.com/riverqueue":               {"jobs"},
 	"github.com/uptrace/bun":              {"store"},
 	"github.com/pressly/goose":            {"store"},

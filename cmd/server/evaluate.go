@@ -20,7 +20,7 @@ import (
 type evaluateCmd struct {
 	Model     string  `required:"" help:"A base model or an adapter, by name." placeholder:"NAME"`
 	Dataset   string  `required:"" help:"A dataset file (JSON or JSONL)." type:"existingfile" placeholder:"FILE"`
-	Questions int     `help:"Held-out questions to answer with the base and with the model; -1: all." default:"100"`
+	Questions int     `help:"Held-out questions to answer with the base and with the model (--questions=-1: all)." default:"100"`
 	Verify    int     `help:"Answer once more, each time taking the best of this many candidates (math_verify; at most 16)." placeholder:"K"`
 	Samples   int     `help:"Answered questions to show." default:"5"`
 	TestSplit float64 `help:"Share of the conversations that is held out; as in training." default:"${split}"`

@@ -60,11 +60,11 @@ func TestSame(t *testing.T) {
 
 func TestRefuses(t *testing.T) {
 	for text, want := range map[string]bool{
-		"Lo siento, pero no puedo ayudar con eso.":    true,
-		"I'm sorry, but I can't assist with that.":    true,
-		"As an AI language model, I do not know.":     true,
-		"Como modelo de lenguaje, no tengo opinión.":  true,
-		"x = 4":                                       false,
+		"Lo siento, pero no puedo ayudar con eso.":   true,
+		"I'm sorry, but I can't assist with that.":   true,
+		"As an AI language model, I do not know.":    true,
+		"Como modelo de lenguaje, no tengo opinión.": true,
+		"x = 4": false,
 		"No puedo dividir entre 0, así que x ≠ 0.":    false,
 		"La ecuación no tiene solución. Lo siento.":   false,
 		"You can't divide by zero, so x is not zero.": false,
