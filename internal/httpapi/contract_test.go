@@ -23,6 +23,8 @@ import (
 	"afina/api"
 	"afina/internal/catalog"
 	"afina/internal/data"
+	"afina/internal/evaluate"
+	"afina/internal/exams"
 	"afina/internal/finetune"
 	"afina/internal/jobs"
 	"afina/internal/lint"
@@ -246,7 +248,10 @@ func TestContractAndTypes(t *testing.T) {
 		"Progress": reflect.TypeFor[jobs.Progress](), "JobFailure": reflect.TypeFor[jobs.Failure](),
 		"Result": reflect.TypeFor[finetune.Result](), "JobRequest": reflect.TypeFor[finetune.Spec](),
 		"LoRA": reflect.TypeFor[finetune.LoRA](), "MathCounts": reflect.TypeFor[lint.Counts](),
-		"Claim": reflect.TypeFor[mathcheck.Finding](),
+		"Claim": reflect.TypeFor[mathcheck.Finding](), "Evaluation": reflect.TypeFor[exams.Evaluation](),
+		"EvaluationRequest": reflect.TypeFor[exams.Spec](), "EvaluationReport": reflect.TypeFor[evaluate.Report](),
+		"Marks": reflect.TypeFor[evaluate.Marks](), "MarkedAnswer": reflect.TypeFor[evaluate.Answer](),
+		"Estimate": reflect.TypeFor[evaluate.Estimate](),
 	} {
 		got, want := properties(theContract(t).Components.Schemas[schema].Value), []string{}
 		for i := range typ.NumField() {

@@ -77,6 +77,7 @@ type Server struct {
 	Jobs      Jobs
 	Catalog   Catalog
 	Assistant Assistant
+	Exams     Exams
 	Meters    Meters
 	Log       *zap.Logger
 	Build     string // version of the program
@@ -151,6 +152,12 @@ func (s *Server) routes() *chi.Mux {
 	r.Get("/jobs/{id}/metrics", d.Answer(s.jobCurve))
 	r.Get("/jobs/{id}/events", d.Streaming(s.jobEvents))
 	r.Post("/jobs/{id}/cancel", d.Answer(s.cancelJob))
+
+	r.Post("/evaluations", d.Answer(s.createEvaluation))
+	r.Get("/evaluations", d.Answer(s.listEvaluations))
+	r.Get("/evaluations/{id}", d.Answer(s.findEvaluation))
+	r.Get("/evaluations/{id}/report", d.Streaming(s.evaluationReport))
+	r.Post("/evaluations/{id}/cancel", d.Answer(s.cancelEvaluation))
 
 	r.Get("/v1/models", d.Answer(s.listModels))
 	r.Get("/v1/models/{model}", d.Answer(s.findModel))
