@@ -97,6 +97,9 @@ func (l *lexer) marked(s string, n int, sign, group byte) (whole, frac string, e
 	}
 	_, size = mark(s[n:])
 	k = run(s[n+size:])
+	if c, more := mark(s[n+size+k:]); sign == ',' && c == '.' && k != 3 && run(s[n+size+k+more:]) > 0 {
+		return s[:n], "", n // (1,4.5) is a pair
+	}
 	if c, more := mark(s[n+size+k:]); more > 0 && run(s[n+size+k+more:]) > 0 && c == sign {
 		if sign == '.' { // 1.2.3 is a version
 			return "", "", n
@@ -109,17 +112,30 @@ func (l *lexer) marked(s string, n int, sign, group byte) (whole, frac string, e
 			l.ambiguous = true
 			return s[:n], "", n
 		}
-		if l.bracketed(s, n+size+k) {
+		if open, filled := l.bracketed(s, n+size+k); filled {
+			if open == "[" || s[n+size+k] == ']' { // [2,3] is an interval
+				return s[:n], "", n
+			}
 			l.ambiguous = true
 		}
 	}
 	return s[:n], s[n+size : n+size+k], n + size + k
 }
 
-// bracketed reports whether the numeral fills brackets, where 2,3 is as likely a pair.
-func (l *lexer) bracketed(s string, end int) bool {
-	p, ok := l.prev()
-	return ok && (p.class == tOpen || p.class == tComma || p.class == tOp) && end < len(s) && strings.ContainsRune(")]}", rune(s[end]))
+// bracketed reports whether the numeral, perhaps with a sign, fills brackets,
+// where 2,3 is as likely a pair, and which bracket opens.
+func (l *lexer) bracketed(s string, end int) (open string, filled bool) {
+	if end >= len(s) || !strings.ContainsRune(")]}", rune(s[end])) {
+		return "", false
+	}
+	k := len(l.out) - 1
+	if k >= 0 && l.out[k].class == tOp && l.out[k].text == "-" {
+		k--
+	}
+	if k < 0 || l.out[k].class != tOpen && l.out[k].class != tComma {
+		return "", false
+	}
+	return l.out[k].text, true
 }
 
 // spaced reads 10 000, with a thin or a plain space.

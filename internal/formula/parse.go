@@ -217,7 +217,7 @@ func (p *parser) fraction() *Node {
 			p.i = mark
 			break
 		}
-		p.doubt = p.doubt || p.implied(right, mark+1)
+		p.doubt = p.doubt || p.implied(right, mark+1) || n.Op == Div // 12/05/2024
 		n = p.span(New(Div, n, right), start)
 	}
 	return n

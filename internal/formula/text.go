@@ -98,7 +98,7 @@ func (t *Text) begins(i int) bool {
 	case tSup:
 		return i+1 < len(t.tokens) && t.tokens[i+1].text == "sqrt"
 	case tOp:
-		return strings.Contains("+-±∓", k.text) && (i+1 < len(t.tokens) && !t.tokens[i+1].space)
+		return strings.Contains("+-±∓", k.text) && i+1 < len(t.tokens) && (!t.tokens[i+1].space || k.math)
 	}
 	return false
 }

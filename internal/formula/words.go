@@ -26,7 +26,11 @@ func (l *lexer) word() {
 		l.emit(tIdent, "π", n)
 	case IsFunction(strings.ToLower(text)) && text != "Sin" && text != "Max" && text != "Min":
 		l.emit(tFunc, functions[strings.ToLower(text)], n)
-	case l.math && !units[text]:
+	case text == "percent" || text == "pct" || text == "percentage":
+		l.emit(tPost, "%", n)
+	case text == "por" && strings.HasPrefix(l.rest(), "por ciento"):
+		l.emit(tPost, "%", len("por ciento"))
+	case l.math && !units[text] && utf8.RuneCountInString(text) <= 3:
 		l.split(text)
 	case len(text) == 2 && text[0] == 'd' && strings.Contains("xytuhsr", text[1:]):
 		l.split(text)

@@ -18,7 +18,7 @@ type quantity struct {
 }
 
 func value(of string) *regexp.Regexp {
-	return regexp.MustCompile(`(?:` + of + `)[a-zá-ú ]{0,30} ` + is + ` (` + item + `)`)
+	return regexp.MustCompile(`(?:` + of + `)(?:[a-zá-ú ,]|` + item + `){0,60} ` + is + ` (` + item + `)`)
 }
 
 func mul(n ...*formula.Node) *formula.Node         { return formula.New(formula.Mul, n...) }
@@ -84,7 +84,7 @@ func (c *checker) answered(s *sentence) {
 			continue
 		}
 		if c.compared(s, []int{claim}, q.kind, q.value(data), c.result(claim)) {
-			c.taken[claim] = true
+			c.taken[claim] = c.items[claim].Op != formula.Rel
 			return
 		}
 	}
@@ -176,7 +176,7 @@ func (c *checker) summarised(s *sentence) {
 		}
 		if sameWord(m[1], q[1]) && len(data) == len(c.ask.items) && c.clean([]int{k}) {
 			c.compared(s, []int{k}, Statistics, c.statisticOf(m[1], data), c.result(k))
-			c.taken[k] = true
+			c.taken[k] = c.items[k].Op != formula.Rel
 		}
 	}
 	if m, q := claimLimit.FindStringSubmatch(s.text), askedLimit.FindStringSubmatch(c.ask.text); m != nil && q != nil && !s.refuted {
@@ -188,7 +188,7 @@ func (c *checker) summarised(s *sentence) {
 		}
 		if f, x := c.ask.items[ks[0]].Node, c.ask.items[ks[1]].Node; x.Op == formula.Sym && f.Op != formula.Rel && c.clean([]int{k}) {
 			c.limitVerdict(s, []int{k}, f, x.Name, point, c.result(k))
-			c.taken[k] = true
+			c.taken[k] = c.items[k].Op != formula.Rel
 		}
 	}
 	if m := claimDeriv.FindStringSubmatch(s.text); m != nil && !s.refuted && c.ask.derive && c.ask.subject != nil {
@@ -196,7 +196,7 @@ func (c *checker) summarised(s *sentence) {
 		if g := c.result(k); g != nil && c.clean([]int{k}) && !c.taken[k] {
 			t, at, d := c.derivativeIs(c.ask.subject, g, 1)
 			c.derivativeVerdict(s, []int{k}, g, t, at, d)
-			c.taken[k] = true
+			c.taken[k] = c.items[k].Op != formula.Rel
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package mathcheck
 
 import (
+	"regexp"
 	"sort"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ func Check(text string, o Options) []Finding {
 		lang = detect(text + "\n" + question)
 	}
 	work := algebra.NewWork(allSteps, clock(o.Budget))
-	main := formula.Mode{Comma: lang == Spanish}
+	main := modeOf(text, lang)
 	found, ambiguous := read(text, question, lang, main, work)
 	if ambiguous {
 		other, _ := read(text, question, lang, formula.Mode{Comma: !main.Comma}, work)
@@ -33,6 +34,22 @@ func Check(text string, o Options) []Finding {
 	}
 	sort.SliceStable(found, func(i, j int) bool { return found[i].Span.Start < found[j].Span.Start })
 	return found
+}
+
+var (
+	pointed = regexp.MustCompile(`(^|[^\d.,])\d*\.(\d{1,2}|\d{4,})($|[^\d.])`)
+	comma   = regexp.MustCompile(`\d,(\d{1,2}|\d{4,})($|[^\d,])`)
+)
+
+// modeOf is how the language writes numerals, unless the text plainly does otherwise.
+func modeOf(text string, lang Language) formula.Mode {
+	switch {
+	case pointed.MatchString(text) && !comma.MatchString(text):
+		return formula.Mode{}
+	case lang == Spanish:
+		return formula.Mode{Comma: true}
+	}
+	return formula.Mode{}
 }
 
 func cut(text string, most int) string {
@@ -57,7 +74,12 @@ func clock(budget time.Duration) func() bool {
 	return func() bool { return time.Now().After(end) }
 }
 
+// grouped is 1.234, which in Spanish may be a thousand and more or one and a bit.
+var grouped = regexp.MustCompile(`(^|[^\d.,])\d{1,3}\.\d{3}($|[^\d])`)
+
 // reconcile keeps of two readings of the numerals what they do not contradict.
+// What the language's own reading makes true stays so where the other reading
+// is foreign to it: 1,414 in Spanish is no thousand.
 func reconcile(a, b []Finding, lang Language) []Finding {
 	out := a
 	for _, g := range b {
@@ -68,7 +90,8 @@ func reconcile(a, b []Finding, lang Language) []Finding {
 				continue
 			}
 			clash = true
-			if f.Verdict != g.Verdict && g.Verdict != Unknown {
+			foreign := f.Verdict == True && g.Verdict == False && (lang == English || !grouped.MatchString(f.Text))
+			if f.Verdict != g.Verdict && !foreign {
 				if f.Verdict != Unknown {
 					f.Correction, f.Residual = "", ""
 				}

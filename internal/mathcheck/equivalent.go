@@ -21,10 +21,10 @@ func Equivalent(got, want string, o Options) Verdict {
 		lang = detect(got + "\n" + want + "\n" + o.Question)
 	}
 	w := algebra.NewWork(allSteps, clock(o.Budget))
-	main := formula.Mode{Comma: lang == Spanish}
+	main := modeOf(got+" "+want, lang)
 	v, ambiguous := equivalent(w, got, want, main)
 	if ambiguous {
-		if u, _ := equivalent(w, got, want, formula.Mode{Comma: !main.Comma}); u != v {
+		if u, _ := equivalent(w, got, want, formula.Mode{Comma: !main.Comma}); u != v && u != Unknown {
 			v = Unknown
 		}
 	}

@@ -263,6 +263,9 @@ func (c *checker) universal(s *sentence, n *formula.Node, i int, a, b *formula.N
 	if s.supposes || c.ask.solve || conditioned(s.text) || conditioned(c.ask.text) {
 		return false
 	}
+	if c.ask.subject != nil && formula.Same(n.Args[0], c.ask.subject) {
+		return true
+	}
 	if identities.MatchString(s.text) || identities.MatchString(c.ask.text) {
 		return subset(b.Vars(), a.Vars()) || subset(a.Vars(), b.Vars())
 	}

@@ -57,8 +57,8 @@ func (c *checker) words() {
 				}
 				c.part(func() {
 					if p.judge(c, s, m, ks) {
-						for _, k := range ks {
-							c.taken[k] = true
+						for _, k := range ks { // a chain is still to be judged along its length
+							c.taken[k] = c.taken[k] || c.items[k].Op != formula.Rel
 						}
 					}
 				})
@@ -269,7 +269,7 @@ func (c *checker) compared(s *sentence, ks []int, kind string, right, claimed *f
 	t := c.w.Equal(right, claimed)
 	n := &formula.Node{Op: formula.Rel, Args: []*formula.Node{right, claimed}, Rels: []string{"="}}
 	why := say(c.lang, map[algebra.Truth]string{algebra.Yes: "holds", algebra.No: "result", algebra.Unknown: "open"}[t], c.value(right))
-	if near, _ := c.approximate(right, claimed); t == algebra.No && numeral(claimed) != nil && near != algebra.No {
+	if near, _ := c.approximate(right, claimed); t == algebra.No && decimal(claimed) != nil && near != algebra.No {
 		t, why = algebra.Unknown, say(c.lang, "rounded")
 	}
 	correction := ""
@@ -305,6 +305,7 @@ func (c *checker) percentChain(s *sentence, _ []string, ks []int) bool {
 	if p.Op != formula.Percent || b.Op != formula.Rel || b.Rels[0] != "=" || len(b.Args) != 2 {
 		return false
 	}
+	c.taken[ks[1]] = true
 	return c.compared(s, ks, Percentage, formula.New(formula.Mul, p, stripped(b.Args[0])), stripped(b.Args[1]))
 }
 
