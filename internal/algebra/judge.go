@@ -188,6 +188,8 @@ func (w *Work) definedPower(n *formula.Node, need func(*formula.Node, func(int) 
 	switch {
 	case ok && e.IsInt() && e.Sign() > 0:
 		return Yes
+	case ok && e.Sign() == 0 && positive != Yes && need(n.Args[0], func(s int) bool { return s != 0 }) != Yes: // 0⁰
+		return Unknown
 	case ok && e.IsInt():
 		return need(n.Args[0], func(s int) bool { return s != 0 })
 	case positive == Yes:

@@ -194,8 +194,8 @@ func (l *lexer) dots(t *Token, whole, frac string) {
 	l.i += n
 	t.end = l.i
 	for p := 1; 2*p <= len(frac); p++ {
-		for lead := 0; lead+2*p <= len(frac) && lead <= 2; lead++ {
-			if tail := frac[lead:]; periodic(tail, p) && (len(tail) >= 3 || p > 1) {
+		for lead := 0; lead+3*p <= len(frac) && lead <= 2; lead++ { // e is 2,718281828…: twice is not enough
+			if tail := frac[lead:]; periodic(tail, p) {
 				t.rat, t.digs = repeating(whole, frac[:lead], tail[:p]), -1
 				return
 			}

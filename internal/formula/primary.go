@@ -205,10 +205,10 @@ func (p *parser) call(name string, args []*Node, power, base *Node) *Node {
 	case name == "exp" && len(args) == 1:
 		n = New(Pow, &Node{Op: Con, Name: "e"}, args[0])
 	case name == "log":
-		if base == nil {
-			base = Int(10)
-		}
 		n = Fn("log", base, args[0])
+		if base == nil { // to the base ten, or e for some
+			n.Args[0], n.Order = Int(10), 1
+		}
 	default:
 		n = Fn(name, args...)
 	}

@@ -117,10 +117,8 @@ func (t *Text) left(i, j int) Edge {
 		return Related
 	case tOp, tSup, tSub, tFunc, tCmd, tBig, tDots, tBar, tPost:
 		return Cut
-	case tNum, tIdent, tClose:
-		if !first.space || first.class == tOp {
-			return Cut
-		}
+	case tNum, tIdent, tClose: // 2 1/2, 2 h 30 min
+		return Cut
 	case tOpen:
 		if n := t.token(j); n.class != tClose && n.class != tComma && n.class != tBreak && n.class != tWord {
 			return Cut
@@ -133,7 +131,7 @@ func (t *Text) left(i, j int) Edge {
 			return Comma
 		}
 	case tWord:
-		if !first.space {
+		if !first.space || units[p.text] && t.token(i-2).class == tNum { // 1 min 30 s
 			return Cut
 		}
 	}

@@ -20,6 +20,10 @@ func (l *lexer) word() {
 		l.emit(tBig, text, n)
 	case n == size:
 		l.emit(tIdent, text, n)
+		if k := run(l.rest()); k > 0 && !l.math && k < 3 { // x1
+			digits := l.rest()[:k]
+			l.emit(tSub, digits, k)
+		}
 	case IsFunction(text):
 		l.emit(tFunc, functions[text], n)
 	case text == "pi":

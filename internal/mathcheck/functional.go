@@ -109,7 +109,7 @@ func (c *checker) applied(s *sentence, n *formula.Node, members []*formula.Node,
 	switch {
 	case is == algebra.Yes:
 		l.is, l.idle = algebra.Yes, false
-	case firm || n.Args[i].Op != formula.Apply && derived(n) && !s.supposes:
+	case firm || n.Args[i].Op != formula.Apply && derived(n) && !s.supposes && len(y.Vars()) > 0:
 		l.idle = false
 		l.is, l.at = is, at
 		l.a, l.b = x, y

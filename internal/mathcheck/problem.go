@@ -23,6 +23,7 @@ type problem struct {
 	restricted bool          // not every real number will do
 	complex    bool
 	derive     bool
+	given      bool // it gives values to variables
 }
 
 var (
@@ -63,6 +64,7 @@ func (p *problem) sort() {
 	var equations, inequalities, others []*formula.Node
 	for _, it := range p.items {
 		n := it.Node
+		p.given = p.given || n.Op == formula.Rel
 		if it.Left == formula.Cut || it.Right == formula.Cut {
 			p.restricted = true
 			continue

@@ -57,7 +57,7 @@ func (c *checker) trimmed(s *sentence, k int) *formula.Node {
 	it := c.items[k]
 	n := *it.Node
 	before := s.before(k)
-	if it.Left == formula.Cut || joinsLeft.MatchString(before) {
+	if it.Left == formula.Cut || joinsLeft.MatchString(before) || c.alsoMeasured(n.Args[0], before) {
 		n.Args, n.Rels = n.Args[1:], n.Rels[1:]
 	}
 	if len(n.Rels) > 0 && (it.Right == formula.Cut || joinsRight.MatchString(s.after(k))) {
@@ -68,6 +68,18 @@ func (c *checker) trimmed(s *sentence, k int) *formula.Node {
 	}
 	n.Start, n.End = n.Args[0].Start, n.Args[len(n.Args)-1].End
 	return &n
+}
+
+var andBefore = regexp.MustCompile(item + ` (?:y|and|con|with)$`)
+
+// alsoMeasured reports whether the member is only the end of 2 horas y 30 minutos.
+func (c *checker) alsoMeasured(n *formula.Node, before string) bool {
+	m := andBefore.FindString(before)
+	if m == "" || !n.Has(formula.Unit) {
+		return false
+	}
+	ks := marks(m)
+	return len(ks) == 1 && c.items[ks[0]].Op == formula.Unit
 }
 
 // link judges two neighbours of the chain n.
@@ -129,8 +141,14 @@ func (c *checker) ground(l *link, a, b *formula.Node) {
 // soften takes back a No that another way of speaking makes right: a rounded
 // value after =, 25 % written for 25, degrees left off.
 func (c *checker) soften(l *link, a, b *formula.Node) {
-	if near, _ := c.approximate(a, b); near == algebra.Yes && (decimal(a) != nil || decimal(b) != nil) {
-		l.is, l.why = algebra.Unknown, say(c.lang, "rounded")
+	if c.endless(a, b) || c.endless(b, a) {
+		if near, _ := c.approximate(a, b); near != algebra.No {
+			l.is, l.why = algebra.Unknown, say(c.lang, "rounded")
+			return
+		}
+	}
+	if c.w.Equal(otherwise(a), otherwise(b)) == algebra.Yes || percentAdded(a) || percentAdded(b) {
+		l.is, l.why = algebra.Unknown, say(c.lang, "doubt")
 		return
 	}
 	for _, op := range []formula.Op{formula.Percent, formula.Degree} {
@@ -140,6 +158,51 @@ func (c *checker) soften(l *link, a, b *formula.Node) {
 			}
 		}
 	}
+}
+
+// endless reports whether a is a decimal and b has no end within its places,
+// so that a can only be b rounded.
+func (c *checker) endless(a, b *formula.Node) bool {
+	d := decimal(a)
+	if d == nil {
+		return false
+	}
+	v, ok := c.w.Rational(b)
+	return !ok || !new(big.Rat).Mul(v, pow10(d.Digits)).IsInt()
+}
+
+// otherwise is n as some write it: log for the natural logarithm, degrees
+// without their sign.
+func otherwise(n *formula.Node) *formula.Node {
+	m := *n
+	m.Args = make([]*formula.Node, len(n.Args))
+	for i, a := range n.Args {
+		m.Args[i] = otherwise(a)
+	}
+	if n.Op != formula.Call {
+		return &m
+	}
+	switch {
+	case n.Name == "log" && n.Order == 1:
+		return formula.Fn("ln", m.Args[1])
+	case len(n.Args) == 1 && strings.Contains("sin cos tan sec csc cot", n.Name) && len(n.Args[0].Vars()) == 0 && !n.Args[0].Has(formula.Con, formula.Degree):
+		m.Args[0] = formula.New(formula.Degree, m.Args[0])
+	}
+	return &m
+}
+
+// percentAdded reports whether a percentage is added to something that is none: 50 − 20 %.
+func percentAdded(n *formula.Node) bool {
+	found := false
+	n.Walk(func(m *formula.Node) bool {
+		if m.Op == formula.Add {
+			for _, a := range m.Args[1:] {
+				found = found || a.Has(formula.Percent) && !m.Args[0].Has(formula.Percent)
+			}
+		}
+		return !found
+	})
+	return found
 }
 
 // bare is n without the signs op.
@@ -263,7 +326,7 @@ func (c *checker) universal(s *sentence, n *formula.Node, i int, a, b *formula.N
 	if s.supposes || c.ask.solve || conditioned(s.text) || conditioned(c.ask.text) {
 		return false
 	}
-	if c.ask.subject != nil && formula.Same(n.Args[0], c.ask.subject) {
+	if c.ask.subject != nil && formula.Same(n.Args[0], c.ask.subject) && !c.ask.given {
 		return true
 	}
 	if identities.MatchString(s.text) || identities.MatchString(c.ask.text) {
@@ -394,7 +457,7 @@ func (c *checker) wrong(s *sentence, it formula.Item, part *formula.Node, kind s
 	if start == it.Start {
 		before = s.before(indexOf(c.items, it))
 	}
-	if it.Doubt || it.Left == formula.Comma || it.Right == formula.Comma || s.hypothetical || len(part.Vars()) > 0 && s.supposes || weakLeft.MatchString(before) {
+	if it.Doubt || natural(part) && len(part.Vars()) > 0 || it.Left == formula.Comma || it.Right == formula.Comma || s.hypothetical || len(part.Vars()) > 0 && s.supposes || weakLeft.MatchString(before) {
 		c.report(start, end, kind, part, Unknown, say(c.lang, "doubt"))
 		return
 	}
@@ -403,6 +466,16 @@ func (c *checker) wrong(s *sentence, it formula.Item, part *formula.Node, kind s
 	if f.Reason == "" {
 		f.Reason = c.because(l, f)
 	}
+}
+
+// natural reports whether n has a log that may be the natural one.
+func natural(n *formula.Node) bool {
+	found := false
+	n.Walk(func(m *formula.Node) bool {
+		found = found || m.Op == formula.Call && m.Name == "log" && m.Order == 1
+		return !found
+	})
+	return found
 }
 
 func indexOf(items []formula.Item, it formula.Item) int {

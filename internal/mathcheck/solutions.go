@@ -79,6 +79,7 @@ func m0(s string, m []int) string { return s[m[0]:m[1]] }
 // the sentence speaks of solutions.
 func (c *checker) groups(x string, bareToo bool) []group {
 	var out []group
+	var tries []int
 	for i := range c.sentences {
 		s := &c.sentences[i]
 		if s.refuted || s.asks {
@@ -88,6 +89,11 @@ func (c *checker) groups(x string, bareToo bool) []group {
 		open := -1
 		for k := s.first; k < s.last; k++ {
 			values, named := c.claimed(k, x)
+			if after := s.after(k); strings.HasPrefix(after, ": ⟦") || strings.HasPrefix(after, "→ ⟦") || strings.HasPrefix(after, "⇒ ⟦") || strings.HasPrefix(after, ", ⟦") && c.balances(s, k+1) {
+				tries = append(tries, k) // x = 4: 4² − 20 + 6 = 2
+				open = -1
+				continue
+			}
 			joined := open >= 0 && connectors.MatchString(strings.TrimSpace(c.between(s, k-1, k)))
 			switch {
 			case values == nil:
@@ -108,7 +114,15 @@ func (c *checker) groups(x string, bareToo bool) []group {
 			open = len(out) - 1
 		}
 	}
+	for i := range out {
+		out[i].part = out[i].part || len(tries) > 0 && !out[i].concluding
+	}
 	return out
+}
+
+// balances reports whether item k of s is a relation between numbers, as in a trial.
+func (c *checker) balances(s *sentence, k int) bool {
+	return k < s.last && c.items[k].Op == formula.Rel && len(c.items[k].Vars()) == 0
 }
 
 // between is the prose between two items of s.
@@ -139,6 +153,9 @@ func (c *checker) claimed(k int, x string) (values []*formula.Node, named bool) 
 		return grounded([]*formula.Node{n}), false
 	}
 	l := n.Args[0]
+	if l.Op == formula.Sym && len(n.Args) == 2 && n.Rels[0] == "=" && n.Args[1].Op == formula.Set && strings.ToUpper(l.Name) == l.Name {
+		return grounded(n.Args[1].Args), true // S = {2, 3}
+	}
 	if l.Op != formula.Sym || l.Name != x && !strings.HasPrefix(l.Name, x+"_") {
 		return nil, false
 	}
@@ -266,7 +283,7 @@ func (c *checker) judgeRoots(a, b *formula.Node, x string, g group, restricted, 
 		switch {
 		case is == algebra.Yes:
 		case is == algebra.No:
-			if c.doubtful(g) || c.rounded(a, b, x, v) {
+			if c.doubtful(g) || c.rounded(a, b, x, v) || natural(formula.New(formula.Add, a, b)) && c.otherRoot(a, b, x, v) {
 				c.report(start, end, Solution, n, Unknown, say(c.lang, "doubt"))
 				return
 			}
@@ -289,6 +306,12 @@ func (c *checker) doubtful(g group) bool {
 		}
 	}
 	return false
+}
+
+// otherRoot reports whether v may be a root where log is read as the natural one.
+func (c *checker) otherRoot(a, b *formula.Node, x string, v *formula.Node) bool {
+	is, _ := equation.Solves(c.w, otherwise(a), otherwise(b), x, v)
+	return is != algebra.No
 }
 
 // rounded reports whether v is a decimal that may be a root rounded.

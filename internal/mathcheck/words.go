@@ -365,6 +365,9 @@ func (c *checker) derivativeOf(s *sentence, m []string, ks []int) bool {
 		order = 2
 	}
 	t, at, d := c.derivativeIs(f, g, order)
+	if t == algebra.No && natural(f) {
+		t = algebra.Unknown
+	}
 	return c.derivativeVerdict(s, ks, g, t, at, d)
 }
 
