@@ -14,12 +14,12 @@ import (
 // floors is the building, ground floor first. A package imports only from
 // floors below its own, or from packages to its left on the same floor.
 var floors = [][]string{
-	{"fault", "parallel", "quant", "kernel", "sampling", "optim", "safetensors", "automaton"},
+	{"fault", "parallel", "quant", "kernel", "formula", "algebra", "equation", "mathcheck", "sampling", "optim", "safetensors", "automaton"},
 	{"gguf", "tokenizer", "chat", "grammar", "schema", "model", "lora", "modeltest", "hub"},
-	{"data", "forward", "graph"},
+	{"data", "lint", "practice", "forward", "graph"},
 	{"engine", "train", "store", "catalog"},
-	{"assistant", "finetune", "evaluate"},
-	{"jobs", "metrics"},
+	{"assistant", "evaluate", "finetune"},
+	{"jobs", "exams", "metrics"},
 	{"form", "config", "dashboard", "client", "progress", "door", "openai", "tuning", "httpapi"},
 }
 
@@ -31,7 +31,7 @@ var homes = map[string][]string{
 	"github.com/go-playground/validator":  {"form"},
 	"github.com/getkin/kin-openapi":       {"httpapi"},
 	"github.com/prometheus/client_golang": {"metrics"},
-	"go.uber.org/zap":                     {"door", "openai", "httpapi", "jobs"},
+	"go.uber.org/zap":                     {"door", "openai", "exams", "httpapi", "jobs"},
 	"github.com/riverqueue":               {"jobs"},
 	"github.com/uptrace/bun":              {"store"},
 	"github.com/pressly/goose":            {"store"},

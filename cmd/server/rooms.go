@@ -5,11 +5,15 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 
+	"go.uber.org/zap"
+
 	"afina/internal/assistant"
 	"afina/internal/catalog"
 	"afina/internal/config"
 	"afina/internal/data"
 	"afina/internal/engine"
+	"afina/internal/evaluate"
+	"afina/internal/exams"
 	"afina/internal/finetune"
 	"afina/internal/kernel"
 	"afina/internal/parallel"
@@ -77,6 +81,17 @@ func (r *rooms) assistant(cfg config.Config) (*assistant.Assistant, error) {
 			Queue: cfg.Serve.Queue, Chunk: cfg.Serve.PromptChunk},
 		Precision: p,
 	}), nil
+}
+
+// exams returns the queue of evaluations. Their answers come from ask; their
+// losses leave the cores to those who wait for an answer.
+func (r *rooms) exams(cfg config.Config, ask *assistant.Assistant, log *zap.Logger) (*exams.Queue, error) {
+	p, err := finetune.Precision(cfg.Serve.Precision)
+	if err != nil {
+		return nil, err
+	}
+	marker := &evaluate.Evaluator{Catalog: r.catalog, Assistant: ask, Gang: r.gang.Background()}
+	return exams.New(r.store, r.catalog, marker, p, log)
 }
 
 // limits are the bounds of an upload.

@@ -51,8 +51,12 @@ func (serveCmd) Run(ctx context.Context, cfg config.Config) error {
 		return err
 	}
 	queue.Observe = meters.Job
+	marking, err := r.exams(cfg, ask, log)
+	if err != nil {
+		return err
+	}
 	api := &httpapi.Server{
-		Config: cfg, Jobs: queue, Catalog: r.catalog, Assistant: ask, Meters: meters, Log: log, Build: version,
+		Config: cfg, Jobs: queue, Catalog: r.catalog, Assistant: ask, Exams: marking, Meters: meters, Log: log, Build: version,
 	}
 	ln, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
@@ -66,13 +70,14 @@ func (serveCmd) Run(ctx context.Context, cfg config.Config) error {
 	return alongside(context.WithoutCancel(ctx), ask.Run, func(context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		worked := make(chan error, 1)
+		worked := make(chan error, 2)
 		go func() { worked <- queue.Run(ctx); cancel() }()
+		go func() { worked <- marking.Run(ctx); cancel() }()
 		go count(ctx, queue, meters)
 		go sweep(ctx, r.catalog, log)
 		err := api.Serve(ctx, ln)
 		cancel()
-		err = errors.Join(err, <-worked)
+		err = errors.Join(err, <-worked, <-worked)
 		if err == nil {
 			log.Info("stopped")
 		}

@@ -55,6 +55,9 @@ func (s Spec) sane() error {
 	if _, err := Precision(s.Precision); err != nil {
 		return err
 	}
+	if err := s.checkMarks(); err != nil {
+		return err
+	}
 	bad := func(param string, value any, want string) error {
 		return fault.New(fault.Invalid, "%s is %v; it must be %s", param, value, want).WithParam(param)
 	}

@@ -23,6 +23,7 @@ import (
 	"afina/internal/finetune"
 	"afina/internal/httpapi"
 	"afina/internal/jobs"
+	"afina/internal/lint"
 	"afina/internal/lora"
 	"afina/internal/model"
 )
@@ -76,6 +77,7 @@ type fakeCatalog struct {
 	resolve       func(name string) (*model.Model, *lora.Adapter, error)
 	deleteAdapter func(name string) error
 	add           func(name string, r io.Reader) (catalog.Dataset, error)
+	strict        func(name string, r io.Reader) (catalog.Dataset, error)
 	datasets      func(after string, limit int) ([]catalog.Dataset, bool, error)
 	dataset       func(id string) (catalog.Dataset, error)
 	conversations func(id string) ([]chat.Conversation, error)
@@ -109,6 +111,9 @@ func (f *fakeCatalog) Resolve(name string) (*model.Model, *lora.Adapter, error) 
 func (f *fakeCatalog) DeleteAdapter(name string) error { return f.deleteAdapter(name) }
 func (f *fakeCatalog) AddDataset(_ context.Context, name string, r io.Reader) (catalog.Dataset, error) {
 	return f.add(name, r)
+}
+func (f *fakeCatalog) AddStrict(_ context.Context, name string, r io.Reader) (catalog.Dataset, error) {
+	return f.strict(name, r)
 }
 func (f *fakeCatalog) Datasets(_ context.Context, after string, limit int) ([]catalog.Dataset, bool, error) {
 	return f.datasets(after, limit)
@@ -164,6 +169,7 @@ type fakeMeters struct {
 	mu        sync.Mutex
 	requests  []counted
 	forgotten []string
+	verdicts  map[string]lint.Counts
 }
 
 func (f *fakeMeters) Handler() http.Handler {
@@ -183,6 +189,15 @@ func (f *fakeMeters) Forget(job string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.forgotten = append(f.forgotten, job)
+}
+
+func (f *fakeMeters) Verdicts(model string, c lint.Counts) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.verdicts == nil {
+		f.verdicts = map[string]lint.Counts{}
+	}
+	f.verdicts[model] = c
 }
 
 func (f *fakeMeters) seen(c counted) bool {
@@ -253,6 +268,7 @@ func aJob(id string, state jobs.State) jobs.Job {
 var aDataset = catalog.Dataset{
 	ID: "ds_0123456789abcdef", Name: "mates", Conversations: 2, Bytes: 100,
 	SHA256: strings.Repeat("ab", 32), Created: time.Unix(1795419000, 0).UTC(),
+	Math: &lint.Counts{Answers: 2, Claims: 3, True: 2, False: 1},
 }
 
 func noJob(id string) (jobs.Job, error) {

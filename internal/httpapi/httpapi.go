@@ -25,6 +25,7 @@ import (
 	"afina/internal/door"
 	"afina/internal/finetune"
 	"afina/internal/jobs"
+	"afina/internal/lint"
 	"afina/internal/lora"
 	"afina/internal/model"
 	"afina/internal/openai"
@@ -48,6 +49,7 @@ type Catalog interface {
 	Resolve(name string) (*model.Model, *lora.Adapter, error)
 	DeleteAdapter(name string) error
 	AddDataset(ctx context.Context, name string, r io.Reader) (catalog.Dataset, error)
+	AddStrict(ctx context.Context, name string, r io.Reader) (catalog.Dataset, error)
 	Datasets(ctx context.Context, after string, limit int) ([]catalog.Dataset, bool, error)
 	Dataset(ctx context.Context, id string) (catalog.Dataset, error)
 	Conversations(ctx context.Context, id string) ([]chat.Conversation, error)
@@ -63,6 +65,7 @@ type Meters interface {
 	Handler() http.Handler
 	Request(method, route string, status int, seconds float64)
 	Forget(job string)
+	Verdicts(model string, c lint.Counts)
 }
 
 // Server is the door and the rooms it asks. Fill the exported fields, then call
@@ -72,6 +75,7 @@ type Server struct {
 	Jobs      Jobs
 	Catalog   Catalog
 	Assistant Assistant
+	Exams     Exams
 	Meters    Meters
 	Log       *zap.Logger
 	Build     string // version of the program
@@ -140,6 +144,7 @@ func (s *Server) routes() *chi.Mux {
 	r.Delete("/datasets/{id}", d.Answer(s.deleteDataset))
 	r.Get("/datasets/{id}/stats", d.Answer(s.datasetStats))
 	r.Get("/datasets/{id}/preview", d.Answer(s.datasetPreview))
+	r.Get("/datasets/{id}/lint", d.Answer(s.datasetLint))
 
 	r.Post("/jobs", d.Answer(s.createJob))
 	r.Get("/jobs", d.Answer(s.listJobs))
@@ -152,10 +157,16 @@ func (s *Server) routes() *chi.Mux {
 	r.Post("/jobs/{id}/resume", d.Answer(s.resumeJob))
 
 	(&tuning.Server{Door: d, Config: s.Config, Jobs: s.Jobs, Catalog: s.Catalog, Now: s.Now}).Route(r)
+	r.Post("/evaluations", d.Answer(s.createEvaluation))
+	r.Get("/evaluations", d.Answer(s.listEvaluations))
+	r.Get("/evaluations/{id}", d.Answer(s.findEvaluation))
+	r.Get("/evaluations/{id}/report", d.Streaming(s.evaluationReport))
+	r.Post("/evaluations/{id}/cancel", d.Answer(s.cancelEvaluation))
+
 	r.Get("/v1/models", d.Answer(s.listModels))
 	r.Get("/v1/models/{model}", d.Answer(s.findModel))
 	r.Delete("/v1/models/{model}", d.Answer(s.deleteModel))
-	(&openai.Server{Door: d, Config: s.Config, Assistant: s.Assistant, Log: s.Log, Build: s.Build,
+	(&openai.Server{Door: d, Config: s.Config, Assistant: s.Assistant, Meters: s.Meters, Log: s.Log, Build: s.Build,
 		KeepAlive: s.KeepAlive, Now: s.Now}).Route(r)
 	return r
 }

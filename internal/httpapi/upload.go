@@ -29,7 +29,8 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) addDataset(r *http.Request) (datasetObject, error) {
-	q := door.Ask(r, "name")
+	q := door.Ask(r, "name", "strict")
+	strict := truth(q, "strict")
 	if q.Err != nil {
 		return datasetObject{}, q.Err
 	}
@@ -39,18 +40,27 @@ func (s *Server) addDataset(r *http.Request) (datasetObject, error) {
 	}
 	name, file := q.Text("name"), io.Reader(r.Body)
 	if kind == "multipart/form-data" {
-		f, err := door.ReceiveForm(r.Body, params["boundary"], s.Config.Data, "name")
+		f, err := door.ReceiveForm(r.Body, params["boundary"], s.Config.Data, "name", "strict")
 		if err != nil {
 			return datasetObject{}, err
 		}
 		defer f.Close()
 		file = f.File
 		name = cmp.Or(name, f.Fields["name"], strings.TrimSuffix(f.Name, filepath.Ext(f.Name)))
+		word, given := f.Fields["strict"]
+		if given && word != "true" && word != "false" {
+			return datasetObject{}, fault.New(fault.Invalid, "strict is %.40q: it must be true or false", word).WithCode("invalid_form").WithParam("strict")
+		}
+		strict = strict || word == "true"
 	}
 	if err := checkName(name); err != nil {
 		return datasetObject{}, err
 	}
-	d, err := s.Catalog.AddDataset(r.Context(), name, file)
+	add := s.Catalog.AddDataset
+	if strict {
+		add = s.Catalog.AddStrict
+	}
+	d, err := add(r.Context(), name, file)
 	return asDataset(d), err
 }
 

@@ -89,6 +89,10 @@ type Progress struct {
 	GradNorm        float64  `json:"grad_norm"`
 	TokensPerSecond float64  `json:"tokens_per_second"`
 	ETASeconds      float64  `json:"eta_seconds"`
+
+	// Marks are those of the held-out answers, as finetune.Marks; only where they
+	// were measured.
+	Marks *json.RawMessage `json:"marks,omitempty"`
 }
 
 // ProgressOf is the point of a curve that a training event makes.
@@ -97,6 +101,9 @@ func ProgressOf(e train.Event) Progress {
 		Step: e.Step, Steps: e.Steps, Epoch: finite(e.Epoch), TrainLoss: finite(e.TrainLoss),
 		LearningRate: finite(e.LearningRate), GradNorm: finite(e.GradNorm),
 		TokensPerSecond: finite(e.TokensPerSecond), ETASeconds: finite(e.ETASeconds),
+	}
+	if e.Marks != nil {
+		p.Marks = &e.Marks
 	}
 	if e.EvalLoss != nil && finite(*e.EvalLoss) == *e.EvalLoss {
 		p.EvalLoss = e.EvalLoss

@@ -15,6 +15,7 @@ import (
 	"afina/internal/engine"
 	"afina/internal/finetune"
 	"afina/internal/jobs"
+	"afina/internal/lint"
 	"afina/internal/metrics"
 )
 
@@ -165,6 +166,20 @@ afina_prompt_tokens_total{model="mates"} 35
 			t.Errorf("no line %s", line)
 		}
 	}
+}
+
+func TestVerdicts(t *testing.T) {
+	m := metrics.New("v1")
+	m.Verdicts("Mates", lint.Counts{Claims: 6, True: 3, False: 2, Malformed: 1})
+	m.Verdicts("mates", lint.Counts{Claims: 1, True: 1})
+	compare(t, m, `
+# HELP afina_math_verdicts_total Claims of mathematics in the answers that were checked, by verdict: true, false, unknown, malformed.
+# TYPE afina_math_verdicts_total counter
+afina_math_verdicts_total{model="mates",verdict="false"} 2
+afina_math_verdicts_total{model="mates",verdict="malformed"} 1
+afina_math_verdicts_total{model="mates",verdict="true"} 4
+afina_math_verdicts_total{model="mates",verdict="unknown"} 0
+`, "afina_math_verdicts_total")
 }
 
 func TestEngineAndRequests(t *testing.T) {

@@ -26,7 +26,7 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request) error {
 	if q.stream {
 		object += ".chunk"
 	}
-	q.head = s.head("chatcmpl-", object, ask.Model)
+	q.head, q.math = s.head("chatcmpl-", object, ask.Model), s.mathematics(ask.MathCheck, ask.MathVerify)
 	return s.ask(w, r, q)
 }
 

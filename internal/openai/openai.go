@@ -37,6 +37,7 @@ type Server struct {
 	Door      *door.Door
 	Config    config.Config
 	Assistant Assistant
+	Meters    Meters
 	Log       *zap.Logger
 	Build     string        // version of the program
 	KeepAlive time.Duration // how long a stream may be silent

@@ -23,6 +23,8 @@ type completionRequest struct {
 	Tools          *[]toolBody     `json:"tools"`
 	ToolChoice     json.RawMessage `json:"tool_choice"`
 	Parallel       *bool           `json:"parallel_tool_calls"`
+	MathCheck      *bool           `json:"math_check"`
+	MathVerify     *int64          `json:"math_verify" validate:"omitempty,min=1,max=16"`
 
 	// Taken and without effect: models here do not reason in hiding, and answers are
 	// written as fast as they can be.
@@ -116,6 +118,9 @@ func (q *completionRequest) script(draw *drawing, d config.Serve) (*script, erro
 		return nil, wrong("top_logprobs", "top_logprobs goes with logprobs; set logprobs to true")
 	}
 	n := int(or(draw.N, 1))
+	if n > 1 && (or(q.MathCheck, false) || or(q.MathVerify, 1) > 1) {
+		return nil, unsupported("n", "n is not supported together with math_check and math_verify, which speak of one answer")
+	}
 	all := &script{each: n, stream: or(draw.Stream, false), withUsage: draw.wantsUsage(), form: talk{question.Logprobs}}
 	for i := range n {
 		choice := question

@@ -27,6 +27,23 @@ type script struct {
 	stream    bool
 	withUsage bool // in the stream
 	form      dialect
+	math      *checker // whom to ask; nil: the assistant
+}
+
+// asked is whom the questions go to.
+func (q *script) asked(a Assistant) assistant.Asker {
+	if q.math != nil {
+		return q.math
+	}
+	return a
+}
+
+// found is what is known of the mathematics of the answer; nil unless asked for.
+func (q *script) found() *mathObject {
+	if q.math == nil {
+		return nil
+	}
+	return q.math.found
 }
 
 // dialect writes choices down, as chat or as text.
@@ -73,8 +90,9 @@ var errUnfinished = errors.New("the answer ended without a reason")
 // answer is a whole answer.
 type answer struct {
 	head
-	Choices []any `json:"choices"`
-	Usage   usage `json:"usage"`
+	Choices []any       `json:"choices"`
+	Usage   usage       `json:"usage"`
+	Math    *mathObject `json:"math,omitempty"` // only when asked for
 }
 
 // chunk is a piece of an answer. It must never have a field "error", not even
@@ -84,6 +102,8 @@ type chunk struct {
 	Choices []any `json:"choices"`
 	// Usage is absent unless asked for; then null in every chunk but the last.
 	Usage any `json:"usage,omitempty"`
+	// Math is in a chunk of its own, without choices, behind the answer.
+	Math *mathObject `json:"math,omitempty"`
 }
 
 func (s *Server) whole(w http.ResponseWriter, r *http.Request, q *script) error {
@@ -108,7 +128,7 @@ func (s *Server) whole(w http.ResponseWriter, r *http.Request, q *script) error 
 		}
 		a.Choices = append(a.Choices, q.form.choice(i, g))
 	}
-	a.Usage = q.sum(all)
+	a.Usage, a.Math = q.sum(all), q.found()
 	s.Door.Write(w, http.StatusOK, a)
 	return nil
 }
@@ -148,7 +168,7 @@ func (s *Server) pieces(ctx context.Context, q *script) <-chan piece {
 			}
 			asked.Go(func() {
 				defer func() { <-room }()
-				s.answer(ctx, i, question, out)
+				s.answer(ctx, i, question, q.asked(s.Assistant), out)
 			})
 		}
 	})
@@ -157,14 +177,14 @@ func (s *Server) pieces(ctx context.Context, q *script) <-chan piece {
 }
 
 // answer sends the pieces of one choice.
-func (s *Server) answer(ctx context.Context, i int, q assistant.Question, out chan<- piece) {
+func (s *Server) answer(ctx context.Context, i int, q assistant.Question, a assistant.Asker, out chan<- piece) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.Log.Error("panic", zap.String("panic", fmt.Sprint(p)), zap.ByteString("stack", debug.Stack()))
 			out <- piece{i, assistant.Delta{}, fmt.Errorf("answering panicked: %v", p)}
 		}
 	}()
-	for delta, err := range s.Assistant.Ask(ctx, q) {
+	for delta, err := range a.Ask(ctx, q) {
 		out <- piece{i, delta, err}
 		if err != nil {
 			return
@@ -183,7 +203,11 @@ type writing struct {
 
 // send sends one chunk of one choice.
 func (a *writing) send(choice any) error {
-	c := chunk{head: a.head, Choices: []any{choice}}
+	return a.put(chunk{head: a.head, Choices: []any{choice}})
+}
+
+// put sends a chunk that is not the usage.
+func (a *writing) put(c chunk) error {
 	if a.withUsage {
 		c.Usage = (*usage)(nil)
 	}
@@ -232,8 +256,13 @@ func (a *writing) take(p piece) (last bool, err error) {
 	if a.left--; a.left > 0 {
 		return false, nil
 	}
+	if found := a.found(); found != nil {
+		if err := a.put(chunk{head: a.head, Choices: []any{}, Math: found}); err != nil {
+			return false, err
+		}
+	}
 	if a.withUsage {
-		if err := a.out.Event("", chunk{a.head, []any{}, a.sum(a.all)}); err != nil {
+		if err := a.out.Event("", chunk{head: a.head, Choices: []any{}, Usage: a.sum(a.all)}); err != nil {
 			return false, err
 		}
 	}

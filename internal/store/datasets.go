@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -24,6 +25,8 @@ type Dataset struct {
 	Created       time.Time `bun:"created"` // UTC; set by AddDataset
 	// Expires is when it may be removed; nil: never. UTC, whole seconds.
 	Expires *time.Time `bun:"expires"`
+
+	Math json.RawMessage `bun:"math,type:text,nullzero"` // counts of its claims, opaque here; may be nil
 }
 
 // AddDataset stores a new row and returns it with its Seq and Created.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"syscall"
@@ -89,7 +90,7 @@ func want(t *testing.T, err error, kind fault.Kind, words ...string) {
 func TestOpenAgainKeepsRows(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a b?c%20#d")
 	s := open(t, dir)
-	d, err := s.AddDataset(t.Context(), store.Dataset{ID: "ds_1", Name: "álgebra's \"x\"", SHA256: "ff", Conversations: 3, Bytes: 9})
+	d, err := s.AddDataset(t.Context(), store.Dataset{ID: "ds_1", Name: "álgebra's \"x\"", SHA256: "ff", Conversations: 3, Bytes: 9, Math: json.RawMessage(`{"true":2}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +102,7 @@ func TestOpenAgainKeepsRows(t *testing.T) {
 	}
 	s = open(t, dir)
 	gd, err := s.Dataset(t.Context(), "ds_1")
-	if err != nil || gd != d {
+	if err != nil || !reflect.DeepEqual(gd, d) {
 		t.Errorf("dataset after reopening = %+v, %v; want %+v", gd, err, d)
 	}
 	gj, err := s.Job(t.Context(), "job_1")
