@@ -118,6 +118,7 @@ func (e *Engine) step() {
 		return
 	}
 	logits, err := e.run()
+	clear(e.rows) // lets go of the adapters
 	var numeric *forward.NumericError
 	if err != nil && !errors.As(err, &numeric) {
 		e.abandon(err)

@@ -144,9 +144,6 @@ func (t *tree) clear(n *node) {
 	}
 }
 
-// size is how many pages are remembered.
-func (t *tree) size() int { return t.order.Len() }
-
 // clearAll forgets everything.
 func (t *tree) clearAll() {
 	for t.evict() {

@@ -14,6 +14,7 @@ package model
 import (
 	"afina/internal/chat"
 	"afina/internal/gguf"
+	"afina/internal/grammar"
 	"afina/internal/kernel"
 	"afina/internal/tokenizer"
 )
@@ -34,6 +35,7 @@ type Model struct {
 	Dims     Dims
 	Tokens   *tokenizer.Tokenizer
 	Template *chat.Template
+	Grammar  *grammar.Vocabulary // what answers are held to; prepared when first used
 	// Metadata is the file's, for who writes where the model came from.
 	Metadata gguf.Metadata
 

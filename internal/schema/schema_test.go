@@ -105,6 +105,15 @@ func tokens(mask []uint64) (ids []int32) {
 	return ids
 }
 
+// walks is how many walks to take: a tenth in short runs, which may be slow ones
+// with the race detector.
+func walks(n uint64) uint64 {
+	if testing.Short() {
+		return n / 10
+	}
+	return n
+}
+
 // walk writes a text of tokens drawn from those allowed. After patience tokens it
 // prefers those that close what is open.
 func walk(t failer, tok *tokenizer.Tokenizer, c *grammar.Constraint, rng *rand.Rand, patience int) string {
@@ -228,7 +237,7 @@ func TestWalks(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			g, s := compile(t, v, test.schema), validator(t, test.schema)
-			for seed := range uint64(100) {
+			for seed := range walks(100) {
 				rng := rand.New(rand.NewPCG(seed, 1))
 				validate(t, s, walk(t, tok, g.Start(), rng, rng.IntN(60)))
 			}
@@ -259,7 +268,7 @@ func TestMask(t *testing.T) {
 			g := compile(t, v, test.schema)
 			steps := 20
 			if testing.Short() {
-				steps = 8
+				steps = 1
 			}
 			exact(t, tok, g.Start(), rand.New(rand.NewPCG(1, 3)), steps)
 		})
@@ -296,7 +305,7 @@ func TestObject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for seed := range uint64(200) {
+	for seed := range walks(200) {
 		text := walk(t, tok, g.Start(), rand.New(rand.NewPCG(seed, 4)), 40)
 		var object map[string]any
 		if err := json.Unmarshal([]byte(text), &object); err != nil || object == nil {

@@ -23,6 +23,7 @@ func groups() map[string]func() {
 		"halves":   float16s,
 		"products": products,
 		"rows":     rows,
+		"training": training,
 	}
 }
 
