@@ -8,7 +8,7 @@ ROWS     =
 ROUNDS   = 5
 
 .DEFAULT_GOAL = help
-.PHONY: help build model demo serve test check bench bench-phi2 microbench generate
+.PHONY: help build model demo serve test check bench bench-phi2 microbench generate sdk fuzz-api
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/	/'
@@ -27,6 +27,18 @@ serve: build ## the service on 127.0.0.1:8080
 
 test: ## all tests; those of the real model skip when it is absent
 	go test -timeout 9m ./...
+
+SDK = .cache/sdk
+
+sdk: ## the official OpenAI clients for Python and Node, and the API fuzzer, into .cache/sdk
+	test -x $(SDK)/venv/bin/python || python3 -m venv $(SDK)/venv
+	$(SDK)/venv/bin/pip install -q openai schemathesis
+	npm install --silent --no-audit --no-fund --prefix $(SDK) openai
+
+FUZZ = 600
+
+fuzz-api: build sdk ## schemathesis over the whole API of a real server, FUZZ seconds (600)
+	go test -count=1 -timeout 0 -run TestFuzzAPI -v ./cmd/server/ -fuzz-api $(FUZZ)s
 
 check: ## formatting, vet, staticcheck, race, the build without assembly, generated files
 	@test -z "$$(gofmt -l cmd internal)" || { gofmt -l cmd internal; exit 1; }

@@ -16,22 +16,22 @@ import (
 var floors = [][]string{
 	{"fault", "parallel", "quant", "kernel", "formula", "algebra", "equation", "mathcheck", "sampling", "optim", "safetensors", "automaton"},
 	{"gguf", "tokenizer", "chat", "grammar", "schema", "model", "lora", "modeltest", "hub"},
-	{"data", "forward", "graph"},
+	{"data", "lint", "practice", "forward", "graph"},
 	{"engine", "train", "store", "catalog"},
-	{"assistant", "finetune", "evaluate"},
-	{"jobs", "metrics"},
-	{"form", "config", "dashboard", "client", "progress", "door", "httpapi"},
+	{"assistant", "evaluate", "finetune"},
+	{"jobs", "exams", "metrics"},
+	{"form", "config", "dashboard", "client", "progress", "door", "openai", "tuning", "httpapi"},
 }
 
 // homes are the only packages that may import a dependency.
 var homes = map[string][]string{
 	"gorgonia.org":                        {"graph"},
 	"github.com/chewxy/hm":                {"graph"},
-	"github.com/go-chi":                   {"door", "httpapi"},
+	"github.com/go-chi":                   {"door", "openai", "tuning", "httpapi"},
 	"github.com/go-playground/validator":  {"form"},
 	"github.com/getkin/kin-openapi":       {"httpapi"},
 	"github.com/prometheus/client_golang": {"metrics"},
-	"go.uber.org/zap":                     {"door", "httpapi", "jobs"},
+	"go.uber.org/zap":                     {"door", "openai", "exams", "httpapi", "jobs"},
 	"github.com/riverqueue":               {"jobs"},
 	"github.com/uptrace/bun":              {"store"},
 	"github.com/pressly/goose":            {"store"},

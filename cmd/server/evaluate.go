@@ -3,7 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
+	"io"
 	"os"
 
 	"github.com/schollz/progressbar/v3"
@@ -19,11 +20,15 @@ import (
 type evaluateCmd struct {
 	Model     string  `required:"" help:"A base model or an adapter, by name." placeholder:"NAME"`
 	Dataset   string  `required:"" help:"A dataset file (JSON or JSONL)." type:"existingfile" placeholder:"FILE"`
-	Samples   int     `help:"Held-out questions to answer with the base and with the model." default:"5"`
+	Questions int     `help:"Held-out questions to answer with the base and with the model (--questions=-1: all)." default:"100"`
+	Verify    int     `help:"Answer once more, each time taking the best of this many candidates (math_verify; at most 16)." placeholder:"K"`
+	Samples   int     `help:"Answered questions to show." default:"5"`
 	TestSplit float64 `help:"Share of the conversations that is held out; as in training." default:"${split}"`
-	Seed      int64   `help:"Seed of the split; as in training." default:"${seed}"`
-	MaxTokens int     `help:"Longest sample answer." default:"128"`
-	JSON      bool    `help:"Print the report as JSON."`
+	Seed      int64   `help:"Seed of the split (as in training), the draws and the intervals." default:"${seed}"`
+	MaxTokens int     `help:"Longest answer." default:"256"`
+	Format    string  `help:"Of the report: markdown, json or csv." enum:"json,markdown,csv" default:"markdown"`
+	JSON      bool    `help:"The same as --format json."`
+	Out       string  `help:"File for the report; - is the terminal." default:"-" placeholder:"FILE"`
 }
 
 // Run prints the marks. It needs no data folder to itself, so it works beside a
@@ -53,20 +58,45 @@ func (c evaluateCmd) Run(ctx context.Context, cfg config.Config) error {
 	}
 	return alongside(ctx, ask.Run, func(ctx context.Context) error {
 		report, err := c.mark(ctx, cfg, r, ask, evaluate.Spec{
-			Model: c.Model, Conversations: all, Samples: c.Samples, TestSplit: c.TestSplit, Seed: c.Seed,
+			Model: c.Model, Conversations: all, Questions: c.Questions, Samples: c.Samples, Verify: c.Verify,
+			TestSplit: c.TestSplit, Seed: c.Seed,
 			MaxLength: cfg.Train.MaxLength, MaxTokens: c.MaxTokens, Precision: precision,
 		})
 		if err != nil {
 			return err
 		}
-		if c.JSON {
-			e := json.NewEncoder(os.Stdout)
-			e.SetIndent("", "  ")
-			return e.Encode(report)
-		}
-		printReport(report)
-		return nil
+		return c.write(report)
 	})
+}
+
+// write puts the report where it was asked for.
+func (c evaluateCmd) write(r evaluate.Report) error {
+	if c.Out == "-" {
+		return c.render(os.Stdout, r)
+	}
+	f, err := os.Create(c.Out)
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.render(f, r), f.Close())
+}
+
+// render writes the report in the format.
+func (c evaluateCmd) render(w io.Writer, r evaluate.Report) error {
+	format := c.Format
+	if c.JSON {
+		format = "json"
+	}
+	switch format {
+	case "json":
+		e := json.NewEncoder(w)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		return e.Encode(r)
+	case "csv":
+		return r.CSV(w)
+	}
+	return r.Markdown(w)
 }
 
 // mark runs the evaluation behind a progress bar.
@@ -80,20 +110,4 @@ func (c evaluateCmd) mark(ctx context.Context, cfg config.Config, r *rooms, ask 
 	report, err := e.Run(ctx, s, func(done float64) { _ = bar.Set(int(done * 1000)) })
 	_ = bar.Finish()
 	return report, err
-}
-
-// printReport writes the marks for people.
-func printReport(r evaluate.Report) {
-	fmt.Printf("%d held-out conversations, %d tokens with a loss\n\n", r.Conversations, r.Tokens)
-	fmt.Printf("%-28s %10s %12s\n", "", "loss", "perplexity")
-	fmt.Printf("%-28s %10.4f %12.2f\n", r.Base+" (base)", r.BaseLoss, r.BasePerplex)
-	if r.Model != r.Base {
-		fmt.Printf("%-28s %10.4f %12.2f\n", r.Model, r.Loss, r.Perplexity)
-	}
-	for _, s := range r.Samples {
-		fmt.Printf("\n? %s\n  reference: %s\n  base:      %s\n", s.Question, s.Reference, s.Base)
-		if r.Model != r.Base {
-			fmt.Printf("  tuned:     %s\n", s.Tuned)
-		}
-	}
 }

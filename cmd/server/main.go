@@ -5,6 +5,8 @@
 //	afina train      fine-tune on a dataset, by a running server or right here
 //	afina chat       talk to a model in the terminal
 //	afina evaluate   mark a model on a dataset
+//	afina lint       check the mathematics of a dataset
+//	afina generate   make practice data of school mathematics
 //	afina models     list the models, or fetch one
 //	afina export     copy an adapter out, as PEFT or GGUF
 package main
@@ -15,12 +17,14 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"afina/internal/config"
 	"afina/internal/hub"
+	"afina/internal/practice"
 )
 
 func main() {
@@ -44,7 +48,9 @@ type commands struct {
 	Serve    serveCmd         `cmd:"" default:"withargs" help:"Run the HTTP service (the default command)."`
 	Train    trainCmd         `cmd:"" help:"Fine-tune a model on a dataset."`
 	Chat     chatCmd          `cmd:"" help:"Talk to a model."`
-	Evaluate evaluateCmd      `cmd:"" help:"Mark a model on a dataset: held-out loss, perplexity, sample answers."`
+	Evaluate evaluateCmd      `cmd:"" help:"Mark a model on a dataset: held-out loss, and what its answers are worth."`
+	Lint     lintCmd          `cmd:"" help:"Check the mathematics of a dataset's answers."`
+	Generate generateCmd      `cmd:"" help:"Make a dataset."`
 	Models   modelsCmd        `cmd:"" help:"List the models, or fetch one."`
 	Export   exportCmd        `cmd:"" help:"Copy a finished adapter out, as PEFT folder or GGUF LoRA file."`
 	Version  kong.VersionFlag `help:"Print the version and stop."`
@@ -82,7 +88,8 @@ func run(ctx context.Context, args []string) error {
 		kong.Description("Fine-tunes small language models on your own conversations and serves them, on an ordinary CPU."),
 		kong.Vars{
 			"version": version, "listen": d.Listen, "data": d.Data, "models": d.Models, "known": hub.Known()[0].Name,
-			"split": fmt.Sprint(d.Train.TestSplit), "seed": fmt.Sprint(d.Train.Seed),
+			"topics": strings.Join(practice.Topics(), ", "),
+			"split":  fmt.Sprint(d.Train.TestSplit), "seed": fmt.Sprint(d.Train.Seed),
 			"temperature": fmt.Sprint(d.Serve.Temperature), "max_tokens": fmt.Sprint(d.Serve.MaxTokens),
 		},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),

@@ -5,11 +5,15 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 
+	"go.uber.org/zap"
+
 	"afina/internal/assistant"
 	"afina/internal/catalog"
 	"afina/internal/config"
 	"afina/internal/data"
 	"afina/internal/engine"
+	"afina/internal/evaluate"
+	"afina/internal/exams"
 	"afina/internal/finetune"
 	"afina/internal/kernel"
 	"afina/internal/parallel"
@@ -43,6 +47,7 @@ func open(ctx context.Context, cfg config.Config) (_ *rooms, err error) {
 	r.catalog, err = catalog.New(catalog.Options{
 		Models: cfg.Models,
 		Data:   cfg.Data,
+		Jobs:   jobsDir(cfg),
 		Limits: limits(cfg.Dataset),
 	}, r.store, r.gang)
 	if err != nil {
@@ -53,6 +58,7 @@ func open(ctx context.Context, cfg config.Config) (_ *rooms, err error) {
 		Gang:        r.gang.Background(),
 		MemoryLimit: cfg.Jobs.MemoryLimit,
 	}
+	r.catalog.Live = r.tuner.Live
 	return r, nil
 }
 
@@ -79,6 +85,17 @@ func (r *rooms) assistant(cfg config.Config) (*assistant.Assistant, error) {
 			Queue: cfg.Serve.Queue, Chunk: cfg.Serve.PromptChunk, Memory: cfg.Serve.CacheBytes, Lookup: lookup},
 		Precision: p,
 	}), nil
+}
+
+// exams returns the queue of evaluations. Their answers come from ask; their
+// losses leave the cores to those who wait for an answer.
+func (r *rooms) exams(cfg config.Config, ask *assistant.Assistant, log *zap.Logger) (*exams.Queue, error) {
+	p, err := finetune.Precision(cfg.Serve.Precision)
+	if err != nil {
+		return nil, err
+	}
+	marker := &evaluate.Evaluator{Catalog: r.catalog, Assistant: ask, Gang: r.gang.Background()}
+	return exams.New(r.store, r.catalog, marker, p, log)
 }
 
 // limits are the bounds of an upload.
@@ -113,7 +130,7 @@ func openModels(cfg config.Config) (*rooms, error) {
 	r := &rooms{pool: parallel.New(cfg.Threads)}
 	var err error
 	if r.gang, err = kernel.NewGang(r.pool, kernel.Level(cfg.Kernel)); err == nil {
-		r.catalog, err = catalog.New(catalog.Options{Models: cfg.Models, Data: cfg.Data}, nil, r.gang)
+		r.catalog, err = catalog.New(catalog.Options{Models: cfg.Models, Data: cfg.Data, Jobs: jobsDir(cfg)}, nil, r.gang)
 	}
 	if err != nil {
 		r.close()

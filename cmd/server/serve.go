@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"afina/internal/catalog"
 	"afina/internal/config"
 	"afina/internal/httpapi"
 	"afina/internal/jobs"
@@ -50,8 +51,12 @@ func (serveCmd) Run(ctx context.Context, cfg config.Config) error {
 		return err
 	}
 	queue.Observe = meters.Job
+	marking, err := r.exams(cfg, ask, log)
+	if err != nil {
+		return err
+	}
 	api := &httpapi.Server{
-		Config: cfg, Jobs: queue, Catalog: r.catalog, Assistant: ask, Meters: meters, Log: log, Build: version,
+		Config: cfg, Jobs: queue, Catalog: r.catalog, Assistant: ask, Exams: marking, Meters: meters, Log: log, Build: version,
 	}
 	ln, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
@@ -65,12 +70,14 @@ func (serveCmd) Run(ctx context.Context, cfg config.Config) error {
 	return alongside(context.WithoutCancel(ctx), ask.Run, func(context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		worked := make(chan error, 1)
+		worked := make(chan error, 2)
 		go func() { worked <- queue.Run(ctx); cancel() }()
+		go func() { worked <- marking.Run(ctx); cancel() }()
 		go count(ctx, queue, meters)
+		go sweep(ctx, r.catalog, log)
 		err := api.Serve(ctx, ln)
 		cancel()
-		err = errors.Join(err, <-worked)
+		err = errors.Join(err, <-worked, <-worked)
 		if err == nil {
 			log.Info("stopped")
 		}
@@ -83,6 +90,22 @@ func count(ctx context.Context, queue *jobs.Queue, meters *metrics.Meters) {
 	for tick := time.NewTicker(2 * time.Second); ; {
 		if counts, err := queue.Counts(ctx); err == nil {
 			meters.Queue(counts)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		}
+	}
+}
+
+// sweep removes the datasets whose time is over, now and every minute until ctx
+// ends.
+func sweep(ctx context.Context, shelf *catalog.Catalog, log *zap.Logger) {
+	for tick := time.NewTicker(time.Minute); ; {
+		if err := shelf.Sweep(ctx); err != nil && ctx.Err() == nil {
+			log.Error("datasets whose time is over could not be removed", zap.Error(err))
 		}
 		select {
 		case <-tick.C:

@@ -41,6 +41,8 @@ type trainCmd struct {
 	Seed         *int64   `help:"Seed of the split, the order, the start and the dropout." placeholder:"N"`
 	TestSplit    *float64 `help:"Share of the conversations that is held out." placeholder:"X"`
 	EvalEvery    int      `help:"Steps between held-out losses." placeholder:"N"`
+	EvalQuest    int      `name:"eval-questions" help:"Held-out questions to answer and mark at each of these." placeholder:"N"`
+	SelectBy     string   `help:"Keep the best step by loss or by marks." placeholder:"HOW"`
 	Precision    string   `help:"fast or exact." placeholder:"P"`
 	Memory       string   `help:"store, recompute or auto." placeholder:"M"`
 }
@@ -57,6 +59,8 @@ func (c trainCmd) spec(d finetune.Spec) finetune.Spec {
 	set(&d.LoRA.Alpha, c.Alpha)
 	set(&d.Schedule, c.Schedule)
 	set(&d.EvalEvery, c.EvalEvery)
+	set(&d.EvalQuestions, c.EvalQuest)
+	set(&d.SelectBy, c.SelectBy)
 	set(&d.Precision, c.Precision)
 	set(&d.Memory, c.Memory)
 	if c.Dropout != nil {
@@ -183,6 +187,9 @@ func printResult(r finetune.Result) {
 	fmt.Printf("%s is ready: ask for model %q\n  %d steps, best at step %d, training loss %.4f", r.Adapter, r.Adapter, r.Steps, r.BestStep, r.TrainLoss)
 	if r.EvalLoss != nil && r.FirstEval != nil {
 		fmt.Printf(", held-out loss %.4f -> %.4f", *r.FirstEval, *r.EvalLoss)
+	}
+	if r.Right != nil {
+		fmt.Printf(", right answers %.1f %%", 100**r.Right)
 	}
 	fmt.Printf("\n  peak memory %s\n  adapter in %s\n", mib(r.PeakBytes), r.Folder)
 	if r.Truncated > 0 {

@@ -19,6 +19,7 @@ import (
 	"afina/internal/engine"
 	"afina/internal/fault"
 	"afina/internal/forward"
+	"afina/internal/grammar"
 	"afina/internal/kernel"
 	"afina/internal/lora"
 	"afina/internal/model"
@@ -29,20 +30,40 @@ import (
 type Question struct {
 	Model        string // a base or an adapter, by its catalog name
 	Conversation chat.Conversation
+	Raw          *Raw // in place of Conversation: a text to go on with
 	Sampling     sampling.Options
 	Limit        int // at most this many new tokens; 0: as many as the context holds
 	Stop         []string
+
+	Client   string // who asks: clients get equal shares
+	Form     Form   // what the answer has to look like
+	Logprobs bool   // tell the probability of each token
+	Top      int    // and of so many likeliest ones in its place
+}
+
+// Raw is a text to go on with, as tokens or to be made into such; control tokens
+// are read by name. Echo puts it before the answer.
+type Raw struct {
+	Text   string
+	Tokens []int32 // unless nil, in place of Text
+	Echo   bool
 }
 
 // Delta is a piece of the answer, in order.
 type Delta struct {
 	Text   string
+	Tokens []Logprob   // of Text, when they were asked for
+	Calls  []chat.Call // what the assistant calls; on the last one only
 	Usage  Usage
 	Reason engine.Reason // set on the last one
 }
 
-// Usage counts tokens so far; an end token counts as one.
-type Usage struct{ Prompt, Completion int }
+// ToolCalls is the reason of an answer that ends in calls.
+const ToolCalls engine.Reason = "tool_calls"
+
+// Usage counts tokens so far; an end token counts as one. Cached is how many of
+// the prompt's were not computed again.
+type Usage struct{ Prompt, Completion, Cached int }
 
 // Timing is what an observer is told when an answer ends.
 type Timing struct {
@@ -80,6 +101,8 @@ type Assistant struct {
 	ctx     context.Context // Run's
 	ended   bool
 	engines map[*model.Model]*engine.Engine
+	words   map[*model.Model]*grammar.Vocabulary
+	readers map[*model.Model]*embedder
 	work    sync.WaitGroup
 	failed  error // what an engine's Run returned
 }
@@ -91,6 +114,8 @@ func New(models Models, g *kernel.Gang, o Options) *Assistant {
 		models: models, gang: g, opts: o,
 		running: make(chan struct{}),
 		engines: map[*model.Model]*engine.Engine{},
+		words:   map[*model.Model]*grammar.Vocabulary{},
+		readers: map[*model.Model]*embedder{},
 	}
 }
 
@@ -183,16 +208,17 @@ func (a *Assistant) answer(ctx context.Context, q Question, w *watch) iter.Seq2[
 			return
 		}
 		usage := Usage{Prompt: len(request.Prompt)}
-		text := writer{decoder: m.Template.Answer(m.Tokens, request.Prompt), cut: cutter{stops: q.Stop}}
+		text := newWriter(m, request.Prompt, q)
 		for token, err := range e.Generate(ctx, request) {
 			if err != nil {
 				yield(Delta{Usage: usage}, err)
 				return
 			}
 			usage.Completion++
+			usage.Cached += token.Cached // told on the first only
 			w.tick(token.At)
-			delta := Delta{Usage: usage}
-			delta.Text, delta.Reason = text.add(token)
+			delta := text.add(token)
+			delta.Usage = usage
 			if delta.Text == "" && delta.Reason == "" {
 				continue
 			}
@@ -209,25 +235,52 @@ func (a *Assistant) prepare(ctx context.Context, q Question) (*model.Model, engi
 	if slices.Contains(q.Stop, "") {
 		return nil, none, nil, fault.New(fault.Invalid, "stop must not hold an empty string; leave it out").WithParam("stop")
 	}
-	if len(q.Conversation.Messages) == 0 {
+	if len(q.Conversation.Messages) == 0 && q.Raw == nil {
 		return nil, none, nil, fault.New(fault.Invalid, "messages is empty; send at least one").WithParam("messages")
 	}
 	m, adapter, e, err := a.open(ctx, q.Model)
 	if err != nil {
 		return nil, none, nil, err
 	}
-	sequence, err := m.Template.Lay(m.Tokens, q.Conversation, true)
+	tokens, param, err := lay(m, &q)
 	if err != nil {
-		return nil, none, nil, fmt.Errorf("lay out the conversation: %w", err)
+		return nil, none, nil, err
 	}
-	if n := len(sequence.Tokens); n > e.Context() {
+	if n := len(tokens); n > e.Context() {
 		return nil, none, nil, fault.New(fault.Invalid,
-			"the conversation has %d tokens, the context of %q holds %d; shorten messages", n, q.Model, e.Context()).
-			WithCode("context_length_exceeded").WithParam("messages")
+			"%s has %d tokens, the context of %q holds %d; shorten it", param, n, q.Model, e.Context()).
+			WithCode("context_length_exceeded").WithParam(param)
 	}
-	return m, engine.Request{
-		Prompt: sequence.Tokens, Adapter: adapter, Sampling: q.Sampling, Limit: q.Limit,
-		Ends:  m.Tokens.Ends,
-		Never: func(id int32) bool { return int(id) >= m.Tokens.Size || m.Tokens.Unused(id) },
-	}, e, nil
+	for id := range q.Sampling.Bias {
+		if int(id) >= m.Tokens.Size {
+			return nil, none, nil, fault.New(fault.Invalid, "logit_bias names token %d; the vocabulary of %q has %d", id, q.Model, m.Tokens.Size).
+				WithCode("invalid_value").WithParam("logit_bias")
+		}
+	}
+	r := engine.Request{
+		Prompt: tokens, Adapter: adapter, Sampling: q.Sampling, Limit: q.Limit,
+		Ends:   m.Tokens.Ends,
+		Never:  func(id int32) bool { return int(id) >= m.Tokens.Size || m.Tokens.Unused(id) },
+		Client: q.Client, Logprobs: q.Logprobs, Top: q.Top,
+	}
+	form, err := q.Form.grammar(a.vocabulary(m), m)
+	if err != nil {
+		return nil, none, nil, err
+	}
+	if form != nil {
+		r.Constraint = form.Start()
+	}
+	return m, r, e, nil
+}
+
+// vocabulary is what grammars know of a model's tokens, made once.
+func (a *Assistant) vocabulary(m *model.Model) *grammar.Vocabulary {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	v := a.words[m]
+	if v == nil {
+		v = grammar.NewVocabulary(m.Tokens)
+		a.words[m] = v
+	}
+	return v
 }

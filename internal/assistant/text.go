@@ -3,34 +3,68 @@ package assistant
 import (
 	"strings"
 
-	"afina/internal/chat"
 	"afina/internal/engine"
+	"afina/internal/model"
 )
 
 // writer turns tokens into the text to show.
 type writer struct {
-	decoder *chat.Answer
+	tokens  *model.Model
+	decoder reader
 	cut     cutter
+	scores  []Logprob // of tokens whose text is yet to be shown
+	ask     bool      // for scores
+	calls   caller
 }
 
-// add takes the next token and returns the text that may be shown now, and the
-// reason when it is the last.
-func (w *writer) add(t engine.Token) (string, engine.Reason) {
+// reader decodes the tokens of one answer.
+type reader interface {
+	Next(id int32) string
+	Flush() string
+}
+
+// newWriter returns the writer of the answer to prompt.
+func newWriter(m *model.Model, prompt []int32, q Question) *writer {
+	w := &writer{tokens: m, cut: cutter{stops: q.Stop}, ask: q.Logprobs, calls: q.Form.caller(m)}
+	if q.Raw != nil {
+		w.decoder = m.Tokens.Continue(prompt)
+	} else {
+		w.decoder = m.Template.Answer(m.Tokens, prompt)
+	}
+	return w
+}
+
+// add takes the next token and returns what may be shown now, with the reason
+// when it is the last.
+func (w *writer) add(t engine.Token) Delta {
 	var text string
 	if t.Reason != engine.Stop { // an end token is not part of the answer
 		text = w.decoder.Next(t.ID)
+		if w.ask {
+			w.scores = append(w.scores, scored(w.tokens, t))
+		}
 	}
 	if t.Reason != "" {
 		text += w.decoder.Flush()
 	}
+	d := Delta{Reason: t.Reason}
 	shown, stopped := w.cut.add(text)
 	switch {
 	case stopped:
-		return shown, engine.Stop
+		d.Text, d.Reason = shown, engine.Stop
 	case t.Reason != "":
-		return shown + w.cut.held, t.Reason
+		d.Text = shown + w.cut.held
+	default:
+		d.Text = shown
 	}
-	return shown, ""
+	d.Text, d.Calls = w.calls.add(d.Text, d.Reason != "")
+	if len(d.Calls) > 0 && d.Reason == engine.Stop {
+		d.Reason = ToolCalls
+	}
+	if d.Text != "" || d.Reason != "" {
+		d.Tokens, w.scores = w.scores, nil
+	}
+	return d
 }
 
 // cutter ends a text before the first stop string in it. It holds back what may

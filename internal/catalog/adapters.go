@@ -30,6 +30,8 @@ type note struct {
 	Created   time.Time `json:"created"`
 	Rank      int       `json:"rank"`
 	SHA256    string    `json:"sha256"` // of adapter_model.safetensors
+
+	Step *Step `json:"step,omitempty"` // of an adapter as it was in the middle of its job
 }
 
 // noted is a note as it was read from a folder.
@@ -63,10 +65,10 @@ const (
 // name of a folder.
 func CheckName(name string) error {
 	bad := func(why string) error {
-		return fault.New(fault.Invalid, "the name %s: use 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit", why).
+		return fault.New(fault.Invalid, "the name %s: use 1 to 96 letters, digits, '.', '_' or '-', beginning with a letter or digit", why).
 			WithParam("name").WithCode("invalid_name")
 	}
-	if name == "" || utf8.RuneCountInString(name) > 64 || len(name) > 200 {
+	if name == "" || utf8.RuneCountInString(name) > 96 || len(name) > 200 {
 		return bad("is empty or too long")
 	}
 	if !utf8.ValidString(name) {
@@ -144,7 +146,9 @@ func (c *Catalog) read(dir string) (n noted, ok bool) {
 	if err != nil {
 		n.problem = noteFile + " cannot be read"
 	}
-	n.Name = filepath.Base(dir)
+	if n.Step == nil { // a step's folder has the step's number
+		n.Name = filepath.Base(dir)
+	}
 	if files, err := os.ReadDir(dir); err == nil {
 		for _, f := range files {
 			if info, err := f.Info(); err == nil {
@@ -259,7 +263,7 @@ func (c *Catalog) Publish(a *lora.Adapter, m *model.Model, job string) (dir stri
 		return "", onDisk(err, "publish "+a.Name)
 	}
 	defer os.RemoveAll(temp)
-	n, err := c.write(temp, a, m, job)
+	n, err := c.write(temp, a, m, note{Name: a.Name, Job: job})
 	if err != nil {
 		return "", onDisk(err, "publish "+a.Name)
 	}
@@ -279,16 +283,17 @@ func (c *Catalog) Publish(a *lora.Adapter, m *model.Model, job string) (dir stri
 	return dir, onDisk(syncPath(c.adapters()), "publish "+a.Name)
 }
 
-// write makes the files of an adapter in dir and brings them to disk.
-func (c *Catalog) write(dir string, a *lora.Adapter, m *model.Model, job string) (note, error) {
-	if err := a.SavePEFT(dir, m, ""); err != nil {
-		return note{}, err
+// write makes the files of an adapter in dir, completes its note, and brings all
+// to disk. A step in the middle of a job is for chat only: it gets no GGUF.
+func (c *Catalog) write(dir string, a *lora.Adapter, m *model.Model, n note) (note, error) {
+	err := a.SavePEFT(dir, m, "")
+	if err == nil && n.Step == nil {
+		err = a.SaveGGUF(filepath.Join(dir, ggufFile), m)
 	}
-	if err := a.SaveGGUF(filepath.Join(dir, ggufFile), m); err != nil {
-		return note{}, err
+	if err != nil {
+		return n, err
 	}
-	n := note{Name: a.Name, Base: m.Name, Job: job, Created: time.Now().UTC().Truncate(time.Second), Rank: a.Rank}
-	var err error
+	n.Base, n.Created, n.Rank = m.Name, time.Now().UTC().Truncate(time.Second), a.Rank
 	if n.BaseBytes, n.BaseHead, err = c.identity(m.Path); err != nil {
 		return n, err
 	}
@@ -327,11 +332,11 @@ func (c *Catalog) forget(dir string) {
 
 // AdapterDir is the folder of a published adapter.
 func (c *Catalog) AdapterDir(name string) (string, error) {
-	n, found, err := c.adapter(name)
+	n, found, err := c.named(name)
 	if err != nil {
 		return "", err
 	}
-	if !found {
+	if !found || n.Step != nil {
 		return "", fault.New(fault.NotFound, "there is no adapter %q", name).WithCode("model_not_found").WithParam("model")
 	}
 	return n.dir, nil
@@ -343,7 +348,8 @@ func (c *Catalog) DeleteAdapter(name string) error {
 	defer c.writing.Unlock()
 	dir, err := c.AdapterDir(name)
 	if err != nil {
-		if _, modelErr := c.Model(name); fault.KindOf(modelErr) != fault.NotFound {
+		_, modelErr := c.Model(name) // Invalid: it is an adapter, and the first error says why it is not deleted
+		if kind := fault.KindOf(modelErr); kind != fault.NotFound && kind != fault.Invalid {
 			return fault.New(fault.Conflict, "%q is a base model; remove its file from the models folder to be rid of it", name).
 				WithCode("not_an_adapter").WithParam("model")
 		}

@@ -36,6 +36,10 @@ type Catalog struct {
 	store   *store.Store
 	gang    *kernel.Gang
 
+	// Live returns the base of a running job and its adapter as it stands; nil
+	// where no jobs run. Set before the catalog is used.
+	Live func(job string) (*model.Model, *lora.Adapter, error)
+
 	mu     sync.Mutex
 	heads  map[string]head     // by path: what a look at a file's header told
 	notes  map[string]noted    // by folder: what afina.json says
@@ -48,8 +52,9 @@ type Catalog struct {
 // Entry describes a model that can be asked for.
 type Entry struct {
 	Name    string    `json:"id"`
-	Base    string    `json:"base,omitempty"` // set for adapters: the base they change
-	Job     string    `json:"job,omitempty"`  // the job that made the adapter
+	Base    string    `json:"base,omitempty"`  // set for adapters: the base they change
+	Job     string    `json:"job,omitempty"`   // the job that made the adapter
+	Alias   string    `json:"alias,omitempty"` // of such an adapter: the name OpenAI's clients know it by
 	Created time.Time `json:"created"`
 	Bytes   int64     `json:"bytes"`
 	Problem string    `json:"problem,omitempty"` // why it cannot be opened
@@ -59,6 +64,7 @@ type Entry struct {
 type Options struct {
 	Models string // folder of *.gguf, looked through with its subfolders
 	Data   string // folder of all that the server writes
+	Jobs   string // folder of the jobs' checkpoints, one folder for each; "": there are none
 	Limits data.Limits
 }
 
@@ -102,7 +108,7 @@ func (c *Catalog) Entries() ([]Entry, error) {
 		entries = append(entries, Entry{Name: b.name, Created: b.time.UTC(), Bytes: b.size, Problem: c.problem(b)})
 	}
 	for _, n := range notes {
-		e := Entry{Name: n.Name, Base: n.Base, Job: n.Job, Created: n.Created, Bytes: n.bytes, Problem: n.problem}
+		e := Entry{Name: n.Name, Base: n.Base, Job: n.Job, Alias: n.alias(), Created: n.Created, Bytes: n.bytes, Problem: n.problem}
 		if _, found, _ := choose(bases, n.Name); found && e.Problem == "" {
 			e.Problem = "a base model has the same name and is found in its stead; rename one of them"
 		}
@@ -132,7 +138,9 @@ func (c *Catalog) Model(name string) (*model.Model, error) {
 	return c.openBase(b)
 }
 
-// Resolve returns the base and, when name is an adapter's, the adapter.
+// Resolve returns the base and, when name is an adapter's, the adapter. Names are
+// also those that OpenAI's clients use (see names.go): of adapters, of the steps
+// kept of a job, and of what a running job has learnt so far.
 func (c *Catalog) Resolve(name string) (*model.Model, *lora.Adapter, error) {
 	bases, err := c.bases()
 	if err != nil {
@@ -146,7 +154,10 @@ func (c *Catalog) Resolve(name string) (*model.Model, *lora.Adapter, error) {
 		m, err := c.openBase(b)
 		return m, nil, err
 	}
-	n, found, err := c.adapter(name)
+	if job, ok := liveOf(name); ok && c.Live != nil {
+		return c.Live(job)
+	}
+	n, found, err := c.named(name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -169,7 +180,7 @@ func (c *Catalog) Taken(name string) bool {
 
 // missing is the fault of asking for a model that is not there.
 func (c *Catalog) missing(name string) error {
-	if _, found, err := c.adapter(name); err == nil && found {
+	if _, found, err := c.named(name); err == nil && found {
 		return fault.New(fault.Invalid, "%q is an adapter; name the base model instead", name).
 			WithCode("not_a_base_model").WithParam("model")
 	}

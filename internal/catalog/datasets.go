@@ -19,6 +19,7 @@ import (
 	"afina/internal/chat"
 	"afina/internal/data"
 	"afina/internal/fault"
+	"afina/internal/lint"
 	"afina/internal/store"
 )
 
@@ -30,29 +31,54 @@ type Dataset struct {
 	Bytes         int64     `json:"bytes"`
 	SHA256        string    `json:"sha256"`
 	Created       time.Time `json:"created_at"`
+
+	// Math counts the claims of mathematics in its answers; nil for datasets that
+	// were stored before they were counted.
+	Math *lint.Counts `json:"math"`
 }
 
 func fromRow(d store.Dataset) Dataset {
-	return Dataset{ID: d.ID, Name: d.Name, Conversations: d.Conversations, Bytes: d.Bytes, SHA256: d.SHA256, Created: d.Created}
+	return Dataset{ID: d.ID, Name: d.Name, Conversations: d.Conversations, Bytes: d.Bytes, SHA256: d.SHA256, Created: d.Created, Math: mathOf(d)}
 }
+
+var jobName = regexp.MustCompile(`^job_[a-z0-9]{16}$`)
 
 var datasetID = regexp.MustCompile(`^ds_[a-z0-9]{16}$`)
 
 // AddDataset checks and stores the dataset that r holds. Nothing is left behind
-// when it fails. Bytes and SHA256 are those of what r held; what is kept is its
-// conversations, one JSON object per line. The same bytes under the same name
-// are the dataset that is there already.
+// when it fails. What is kept is what r held, byte for byte. The same bytes
+// under the same name are the dataset that is there already.
 func (c *Catalog) AddDataset(ctx context.Context, name string, r io.Reader) (Dataset, error) {
+	return c.add(ctx, name, r, 0, false)
+}
+
+// AddExpiring is AddDataset for a dataset that may be removed after a time (see
+// Sweep); 0 means never.
+func (c *Catalog) AddExpiring(ctx context.Context, name string, r io.Reader, after time.Duration) (Dataset, error) {
+	return c.add(ctx, name, r, after, false)
+}
+
+// AddStrict is AddDataset for those who want no wrong mathematics: a dataset with
+// a claim that is false, or a formula that cannot be read, is
+// fault.Unprocessable, its Details the []data.Problem.
+func (c *Catalog) AddStrict(ctx context.Context, name string, r io.Reader) (Dataset, error) {
+	return c.add(ctx, name, r, 0, true)
+}
+
+func (c *Catalog) add(ctx context.Context, name string, r io.Reader, after time.Duration, strict bool) (Dataset, error) {
 	if c.store == nil {
 		return Dataset{}, errors.New("add a dataset: the catalog was opened without a store")
 	}
 	row := store.Dataset{ID: "ds_" + random(16), Name: label(name)}
 	temp := filepath.Join(c.datasets(), unfinished+random(16))
 	defer os.Remove(temp)
-	if err := c.receive(ctx, r, temp, &row); err != nil {
+	if err := c.receive(ctx, r, temp, &row, strict); err != nil {
 		return Dataset{}, err
 	}
-	if d, found, err := c.store.DatasetLike(ctx, row.Name, row.SHA256); err != nil || found {
+	if after > 0 {
+		end := time.Now().UTC().Truncate(time.Second).Add(after)
+		row.Expires = &end
+	} else if d, found, err := c.store.DatasetLike(ctx, row.Name, row.SHA256); err != nil || found {
 		return fromRow(d), err
 	}
 	if err := os.Rename(temp, c.file(row.ID)); err != nil {
@@ -72,19 +98,23 @@ func (c *Catalog) file(id string) string { return filepath.Join(c.datasets(), id
 
 // receive streams r through the checks into the file temp, and fills in what
 // it counts on the way.
-func (c *Catalog) receive(ctx context.Context, r io.Reader, temp string, row *store.Dataset) error {
+func (c *Catalog) receive(ctx context.Context, r io.Reader, temp string, row *store.Dataset, strict bool) error {
 	f, err := os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
 	if err != nil {
 		return onDisk(err, "store a dataset")
 	}
 	defer f.Close()
-	sum := sha256.New()
-	source := &counted{ctx: ctx, r: io.TeeReader(r, sum)}
-	out := bufio.NewWriterSize(f, 1<<16)
+	sum, out := sha256.New(), bufio.NewWriterSize(f, 1<<16)
+	kept := io.MultiWriter(sum, out)
+	source := &counted{ctx: ctx, r: io.TeeReader(r, kept)}
+	var claims lint.Linter
 	err = data.Read(source, c.options.Limits, func(conv chat.Conversation) error {
 		row.Conversations++
-		return data.Write(out, slices.Values([]chat.Conversation{conv}))
+		return claims.Take(ctx, conv)
 	})
+	if err == nil && source.err == nil { // what follows the last conversation
+		_, err = io.Copy(io.Discard, source)
+	}
 	switch {
 	case source.err != nil: // the reader's fault, not the content's
 		return fmt.Errorf("read the dataset: %w", source.err)
@@ -95,7 +125,7 @@ func (c *Catalog) receive(ctx context.Context, r io.Reader, temp string, row *st
 		return onDisk(err, "store a dataset")
 	}
 	row.Bytes, row.SHA256 = source.n, hex.EncodeToString(sum.Sum(nil))
-	return nil
+	return judge(ctx, &claims, row, strict)
 }
 
 // counted counts what it reads, stops when ctx ends, and keeps the error that

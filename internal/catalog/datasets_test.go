@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -16,6 +17,7 @@ import (
 	"afina/internal/chat"
 	"afina/internal/data"
 	"afina/internal/fault"
+	"afina/internal/lint"
 	"afina/internal/store"
 )
 
@@ -60,7 +62,7 @@ func TestDatasets(t *testing.T) {
 	_, err := s.Dataset(t.Context(), "mates.jsonl")
 	wantFault(t, err, fault.Conflict, d.ID)
 	page, more, err := s.Datasets(t.Context(), "", 1)
-	if err != nil || len(page) != 1 || !more || page[0] != e {
+	if err != nil || len(page) != 1 || !more || !reflect.DeepEqual(page[0], e) {
 		t.Errorf("%+v, %v, %v", page, more, err)
 	}
 	s.again()
@@ -165,5 +167,35 @@ func TestDamagedDataset(t *testing.T) {
 		if _, err := s.Conversations(t.Context(), d.ID); err == nil || fault.KindOf(err) != fault.Internal {
 			t.Errorf("a damaged file of %d bytes: %v", len(text), err)
 		}
+	}
+}
+
+// What is wrong in the answers is counted, and refused when that is asked for.
+func TestMathematics(t *testing.T) {
+	s := newShelf(t)
+	text := `[{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"2 + 2 = 4"}]},
+		{"messages":[{"role":"user","content":"b"},{"role":"assistant","content":"3 + 3 = 7"}]}]`
+	_, err := s.AddStrict(t.Context(), "mates", strings.NewReader(text))
+	wantFault(t, err, fault.Unprocessable, "conversation 1, message 1", "3 + 3 = 7")
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Code != "wrong_mathematics" {
+		t.Errorf("error is %+v", err)
+	}
+	if p, ok := f.Details.([]data.Problem); !ok || len(p) != 1 || p[0].Conversation != 1 || p[0].Path != "[1].messages[1].content" || p[0].Code != "false_mathematics" {
+		t.Errorf("details are %+v", f.Details)
+	}
+	if left := s.files("datasets"); len(left) != 0 {
+		t.Errorf("left %v", left)
+	}
+	d := s.upload("mates", text)
+	if want := (lint.Counts{Answers: 2, Claims: 2, True: 1, False: 1}); d.Math == nil || *d.Math != want {
+		t.Errorf("counts %+v, want %+v", d.Math, want)
+	}
+	s.again()
+	if e, err := s.Dataset(t.Context(), d.ID); err != nil || !reflect.DeepEqual(e, d) {
+		t.Errorf("found again as %+v, %v", e, err)
+	}
+	if _, err := s.AddStrict(t.Context(), "sumas", strings.NewReader(strings.ReplaceAll(text, "7", "6"))); err != nil {
+		t.Errorf("right mathematics is refused: %v", err)
 	}
 }

@@ -1,8 +1,11 @@
 package chat
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
+	"regexp"
 	"strings"
 )
 
@@ -30,6 +33,61 @@ func callForm(source string) (CallForm, bool) {
 		return llama3, true
 	}
 	return CallForm{}, false
+}
+
+// indentedTools is how Llama 3's template writes a tool.
+var indentedTools = regexp.MustCompile(`tojson\(\s*indent\s*=\s*4\s*\)`)
+
+// tryTools lays out a conversation with a tool, its call and its answer: a
+// template that takes a tool apart, or has no place for one, is not used with
+// tools.
+func (t *Template) tryTools() error {
+	parts, err := t.skeleton(Conversation{
+		Messages: []Message{{User, "x"}, {Assistant, ""}, {Tool, "y"}},
+		Tools:    [][]byte{[]byte(`{"type":"function"}`)},
+		Calls:    map[int][]Call{1: {{Name: "f", Arguments: "{}"}}},
+	}, true)
+	for k, p := range parts {
+		if p.message == given && (strings.HasSuffix(parts[k-1].text, `"`) || strings.HasPrefix(parts[k+1].text, `"`)) {
+			return errors.New("the template writes tools in a form of its own")
+		}
+	}
+	return err
+}
+
+// written is JSON as Python's json.dumps writes it, which is how models saw it
+// in training: keys in their order, a blank behind commas and colons; or, with
+// indented, over lines. What is no JSON stays as it is.
+func written(text string, indented bool) string {
+	var b bytes.Buffer
+	if indented {
+		if json.Indent(&b, []byte(text), "", "    ") != nil {
+			return text
+		}
+		return b.String()
+	}
+	if json.Compact(&b, []byte(text)) != nil {
+		return text
+	}
+	compact := b.Bytes()
+	spaced := make([]byte, 0, len(compact)+len(compact)/8)
+	quoted := false
+	for i, c := range compact {
+		spaced = append(spaced, c)
+		switch {
+		case c == '"' && !escaped(compact[:i]):
+			quoted = !quoted
+		case (c == ',' || c == ':') && !quoted:
+			spaced = append(spaced, ' ')
+		}
+	}
+	return string(spaced)
+}
+
+// escaped reports whether what follows text is behind an odd number of
+// backslashes.
+func escaped(text []byte) bool {
+	return (len(text)-len(bytes.TrimRight(text, `\`)))%2 == 1
 }
 
 // CallForm returns how the model writes tool calls, false when its template says

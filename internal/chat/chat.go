@@ -26,6 +26,7 @@ const (
 	System    Role = "system"
 	User      Role = "user"
 	Assistant Role = "assistant"
+	Tool      Role = "tool" // what a tool that was called gave back
 )
 
 // Message is one turn.
@@ -37,6 +38,12 @@ type Message struct {
 // Conversation is a list of turns, oldest first.
 type Conversation struct {
 	Messages []Message `json:"messages"`
+
+	// Tools are what the assistant may call, each a JSON object as OpenAI's API has
+	// it, and Calls what it called, by the place of its message. They are laid out
+	// by templates that know tools (see CallForm) and refused by others.
+	Tools [][]byte       `json:"-"`
+	Calls map[int][]Call `json:"-"`
 }
 
 // Sequence is a conversation laid out as tokens.
@@ -56,8 +63,9 @@ type Template struct {
 	turn     string // what stands between a question and its answer, the answer's lead excepted
 	lead     string // blanks that the model is to write before an answer's content
 
-	form  CallForm
-	tools bool // the template teaches form
+	form     CallForm
+	tools    bool // the template teaches form
+	indented bool // it writes tools over several lines
 }
 
 // The defaults, for files without a template.
@@ -117,14 +125,16 @@ func (t *Template) load(source string) error {
 		return err
 	}
 	t.program = program
-	t.form, t.tools = callForm(source)
-	trial, err := t.skeleton([]Message{{User, "x"}}, true)
+	t.indented = indentedTools.MatchString(source)
+	trial, err := t.skeleton(Conversation{Messages: []Message{{User, "x"}}}, true)
 	if err != nil {
 		return err
 	}
+	t.form, t.tools = callForm(source)
+	t.tools = t.tools && t.tryTools() == nil
 	t.turn, t.lead = trial[len(trial)-1].text, ""
 	// A template without a place for answers can still be asked.
-	if answered, err := t.skeleton([]Message{{User, "x"}, {Assistant, "y"}}, false); err == nil {
+	if answered, err := t.skeleton(Conversation{Messages: []Message{{User, "x"}, {Assistant, "y"}}}, false); err == nil {
 		before, _, _ := around(answered, 1)
 		if lead, ok := strings.CutPrefix(before, t.turn); ok && strings.TrimSpace(lead) == "" {
 			t.lead = lead
@@ -136,7 +146,7 @@ func (t *Template) load(source string) error {
 // Render returns c as the template writes it, with special tokens by name. With
 // open true it ends where the assistant's next turn begins.
 func (t *Template) Render(c Conversation, open bool) (string, error) {
-	parts, err := t.skeleton(c.Messages, open)
+	parts, err := t.skeleton(c, open)
 	if err != nil {
 		return "", err
 	}
@@ -151,56 +161,95 @@ func (t *Template) Render(c Conversation, open bool) (string, error) {
 // content without the blanks at its edges.
 type part struct {
 	text    string
-	message int // whose content this is, or own
+	message int // whose content this is, or own, or given
 }
 
-// own marks the template's own text.
-const own = -1
+const (
+	own   = -1 // marks the template's own text
+	given = -2 // marks content of no message: a tool
+)
 
-// firstMark stands for the content of message 0 while a template is rendered,
-// the next rune for message 1, and so on: private-use runes of plane 15.
+// firstMark stands for the first content while a template is rendered, the next
+// rune for the second, and so on: private-use runes of plane 15.
 const (
 	firstMark = '\U000F0000'
 	lastMark  = '\U000FFFFD'
 )
 
-// skeleton renders messages and returns the parts in order. The first and the
-// last part are the template's own, and so is every second one.
-func (t *Template) skeleton(messages []Message, open bool) ([]part, error) {
-	if len(messages) > lastMark-firstMark+1 {
-		return nil, fault.New(fault.Invalid, "the conversation has %d messages; at most %d can be laid out", len(messages), lastMark-firstMark+1)
+// mark is a content that a rune stands for. The template sees JSON as a string
+// that it writes as JSON, so the rune stands in quotes, which go with it.
+type mark struct {
+	part
+	json bool
+}
+
+// marks are the contents of one rendering.
+type marks []mark
+
+// add returns the rune for a content.
+func (m *marks) add(text string, message int, json bool) string {
+	*m = append(*m, mark{part{text, message}, json})
+	return string(firstMark + rune(len(*m)-1))
+}
+
+// skeleton renders c and returns the parts in order. The first and the last part
+// are the template's own, and so is every second one.
+func (t *Template) skeleton(c Conversation, open bool) ([]part, error) {
+	size := len(c.Messages) + len(c.Tools)
+	for _, calls := range c.Calls {
+		size += 2 * len(calls)
 	}
-	marked := make([]Message, len(messages))
-	cores := make([]string, len(messages))
-	for i, m := range messages {
-		cores[i] = strings.TrimSpace(m.Content)
-		marked[i] = m
-		if cores[i] != "" {
-			before, after, _ := strings.Cut(m.Content, cores[i])
-			marked[i].Content = before + string(firstMark+rune(i)) + after
+	if size > lastMark-firstMark+1 {
+		return nil, fault.New(fault.Invalid, "the conversation has %d messages, tools and calls; at most %d can be laid out", size, lastMark-firstMark+1)
+	}
+	var m marks
+	seen := view{open: open, bos: t.bos, eos: t.eos, messages: make([]shown, len(c.Messages))}
+	for i, message := range c.Messages {
+		seen.messages[i] = shown{Message: message}
+		if core := strings.TrimSpace(message.Content); core != "" {
+			before, after, _ := strings.Cut(message.Content, core)
+			seen.messages[i].Content = before + m.add(core, i, false) + after
+		}
+		for _, call := range c.Calls[i] {
+			seen.messages[i].calls = append(seen.messages[i].calls,
+				[2]string{m.add(call.Name, i, false), m.add(written(call.Arguments, false), i, true)})
 		}
 	}
-	text, err := t.program.render(marked, open, t.bos, t.eos)
+	for _, tool := range c.Tools {
+		seen.tools = append(seen.tools, m.add(written(string(tool), t.indented), given, true))
+	}
+	text, err := t.program.render(seen)
 	if err != nil {
 		return nil, err
 	}
+	return m.cut(text, c)
+}
 
+// cut takes a rendered text apart at its marks.
+func (m marks) cut(text string, c Conversation) ([]part, error) {
 	parts := []part{{message: own}}
-	placed := make([]bool, len(messages))
+	placed := make([]bool, len(m))
 	start := 0
 	for at, r := range text {
 		i := int(r - firstMark)
-		if i < 0 || i >= len(messages) {
+		if i < 0 || i >= len(m) {
 			continue
 		}
 		placed[i] = true
-		parts[len(parts)-1].text = text[start:at]
-		parts = append(parts, part{cores[i], i}, part{message: own})
-		start = at + len(string(r))
+		before, next := text[start:at], at+len(string(r))
+		if m[i].json && strings.HasSuffix(before, `"`) && strings.HasPrefix(text[next:], `"`) {
+			before, next = before[:len(before)-1], next+1
+		}
+		parts[len(parts)-1].text = before
+		parts = append(parts, m[i].part, part{message: own})
+		start = next
 	}
 	parts[len(parts)-1].text = text[start:]
-	if i := slices.Index(placed, false); i >= 0 && cores[i] != "" {
-		return nil, fault.New(fault.Invalid, "the model's chat template has no place for message %d, of role %q", i, messages[i].Role).
+	if i := slices.Index(placed, false); i >= 0 {
+		if m[i].message == given {
+			return nil, fault.New(fault.Invalid, "the model's chat template has no place for tools").WithCode("template_refused").WithParam("tools")
+		}
+		return nil, fault.New(fault.Invalid, "the model's chat template has no place for message %d, of role %q", m[i].message, c.Messages[m[i].message].Role).
 			WithCode("template_refused")
 	}
 	return parts, nil

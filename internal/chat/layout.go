@@ -28,25 +28,27 @@ func (t *Template) Lay(tok *tokenizer.Tokenizer, c Conversation, open bool) (Seq
 	last := len(messages) - 1
 	answered := !open && last >= 0 && messages[last].Role == Assistant && strings.TrimSpace(messages[last].Content) != ""
 	if !answered {
-		parts, err := t.skeleton(messages, open)
+		parts, err := t.skeleton(c, open)
 		if err != nil {
 			return Sequence{}, err
 		}
 		return encode(tok, t.strips(messages, parts, tok)), nil
 	}
-	asked, err := t.skeleton(messages[:last], true)
+	before := c
+	before.Messages = messages[:last]
+	asked, err := t.skeleton(before, true)
 	if err != nil {
 		return Sequence{}, err
 	}
-	whole, err := t.skeleton(messages, false)
+	whole, err := t.skeleton(c, false)
 	if err != nil {
 		return Sequence{}, err
 	}
 	strips := t.strips(messages, asked, tok)
-	before, answer, after := around(whole, last)
-	lead, ok := strings.CutPrefix(before, asked[len(asked)-1].text)
+	lead, answer, after := around(whole, last)
+	lead, ok := strings.CutPrefix(lead, asked[len(asked)-1].text)
 	if !ok {
-		lead = blankEdge(before, messages[last].Content)
+		lead = blankEdge(lead, messages[last].Content)
 	}
 	strips = append(strips, strip{text: lead, own: true, learn: true}, strip{text: answer, learn: true})
 	end, rest, ok := turnEnd(after, tok)
@@ -86,7 +88,7 @@ func (t *Template) strips(messages []Message, parts []part, tok *tokenizer.Token
 	answered := false // the part before is an answer
 	for k, p := range parts {
 		if p.message != own {
-			answered = messages[p.message].Role == Assistant
+			answered = by(messages, p, Assistant)
 			out = append(out, strip{text: p.text, learn: answered})
 			continue
 		}
@@ -98,12 +100,17 @@ func (t *Template) strips(messages []Message, parts []part, tok *tokenizer.Token
 			}
 		}
 		lead := ""
-		if k+1 < len(parts) && messages[parts[k+1].message].Role == Assistant {
+		if k+1 < len(parts) && by(messages, parts[k+1], Assistant) {
 			text, lead = t.begin(text, messages[parts[k+1].message].Content)
 		}
 		out = append(out, strip{text: text, own: true}, strip{text: lead, own: true, learn: true})
 	}
 	return out
+}
+
+// by reports whether a part is of a message of that role.
+func by(messages []Message, p part, role Role) bool {
+	return p.message >= 0 && messages[p.message].Role == role
 }
 
 // begin cuts the template's text before an answer where generation begins.

@@ -57,26 +57,65 @@ func guard(err *error) {
 	}
 }
 
-// render runs the program over messages.
-func (p *program) render(messages []Message, open bool, bos, eos string) (string, error) {
-	list := make([]jinja.Value, len(messages))
+// view is a conversation as a template sees it: with marks for contents.
+type view struct {
+	messages []shown
+	tools    []string
+	open     bool
+	bos, eos string
+}
+
+type shown struct {
+	Message
+	calls [][2]string // names and arguments
+}
+
+// render runs the program over a conversation.
+func (p *program) render(c view) (string, error) {
+	list := make([]jinja.Value, len(c.messages))
 	use := newUsage()
-	for i, m := range messages {
+	for i, m := range c.messages {
 		v := jinja.NewDict()
 		v.AsDict().Set("role", jinja.NewString(string(m.Role)))
 		v.AsDict().Set("content", jinja.NewString(m.Content))
+		if len(m.calls) > 0 {
+			v.AsDict().Set("tool_calls", called(m.calls))
+		}
 		list[i] = v
 		use.contents += len(m.Content)
 		use.largest = max(use.largest, len(m.Content))
 	}
+	tools := jinja.None()
+	if len(c.tools) > 0 {
+		items := make([]jinja.Value, len(c.tools))
+		for i, mark := range c.tools {
+			items[i] = jinja.NewString(mark)
+		}
+		tools = jinja.NewList(items)
+	}
 	return p.run(use, map[string]jinja.Value{
 		"messages":              jinja.NewList(list),
-		"add_generation_prompt": jinja.NewBool(open),
-		"bos_token":             jinja.NewString(bos),
-		"eos_token":             jinja.NewString(eos),
-		"tools":                 jinja.None(),
+		"add_generation_prompt": jinja.NewBool(c.open),
+		"bos_token":             jinja.NewString(c.bos),
+		"eos_token":             jinja.NewString(c.eos),
+		"tools":                 tools,
 		"documents":             jinja.None(),
 	})
+}
+
+// called is the list of calls that templates look for in a message.
+func called(calls [][2]string) jinja.Value {
+	list := make([]jinja.Value, len(calls))
+	for i, call := range calls {
+		function := jinja.NewDict()
+		function.AsDict().Set("name", jinja.NewString(call[0]))
+		function.AsDict().Set("arguments", jinja.NewString(call[1]))
+		v := jinja.NewDict()
+		v.AsDict().Set("type", jinja.NewString("function"))
+		v.AsDict().Set("function", function)
+		list[i] = v
+	}
+	return jinja.NewList(list)
 }
 
 // run runs the program with names and the meter's own.

@@ -90,7 +90,11 @@ func (c *Client) do(ctx context.Context, method, path, kind string, body io.Read
 	}
 	message := e.Error.Message
 	for _, x := range e.Error.Errors {
-		message += fmt.Sprintf("\n  line %d, %s: %s", x.Line, x.Path, x.Message)
+		at := x.Path
+		if x.Line > 0 {
+			at = fmt.Sprintf("line %d, %s", x.Line, x.Path)
+		}
+		message += "\n  " + at + ": " + x.Message
 	}
 	return nil, errors.New(message)
 }

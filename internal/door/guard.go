@@ -16,8 +16,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// probes are the routes open to all.
-var probes = []string{"/healthz", "/readyz"}
+// probes are the routes open to all, also while the server drains. The page of
+// the API holds nothing but what is in the program.
+var probes = []string{"/healthz", "/readyz", "/docs"}
 
 // quiet are the routes that would fill the log.
 var quiet = []string{"/healthz", "/readyz", "/metrics"}

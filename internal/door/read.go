@@ -1,10 +1,13 @@
 package door
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -113,6 +116,34 @@ func (d *Door) Decode(r *http.Request, v any) ([]byte, error) {
 	return text, d.rules.Check(v, "")
 }
 
+// Client says who asks, for those who deal out shares: the key that was sent, by
+// its hash, or else the address of the connection.
+func Client(r *http.Request) string {
+	if key := r.Header.Get("Authorization"); key != "" {
+		sum := sha256.Sum256([]byte(key))
+		return hex.EncodeToString(sum[:8])
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// Check checks the rules of a struct that was not decoded as a whole; at is its
+// path.
+func (d *Door) Check(v any, at string) error { return d.rules.Check(v, at) }
+
+// NoBody checks a request that needs no words: it may bring an empty JSON object.
+func (d *Door) NoBody(r *http.Request) error {
+	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	var nothing struct{}
+	_, err := d.Decode(r, &nothing)
+	return err
+}
+
 // Param is a part of the path, unescaped.
 func Param(r *http.Request, name string) string {
 	raw := chi.URLParam(r, name)
@@ -132,7 +163,8 @@ type Query struct {
 	values url.Values
 }
 
-// Ask reads the query of r, which may hold these names.
+// Ask reads the query of r, which may hold these names; "x[*]" stands for x with
+// any word in brackets.
 func Ask(r *http.Request, names ...string) *Query {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	q := &Query{values: values}
@@ -141,7 +173,7 @@ func Ask(r *http.Request, names ...string) *Query {
 	}
 	for name, given := range values {
 		switch {
-		case !slices.Contains(names, name):
+		case !slices.Contains(names, name) && !slices.Contains(names, group(name)):
 			q.Err = fault.New(fault.Invalid, "unknown query parameter %q%s; remove it or correct its name", name, form.Meant(name, names)).
 				WithCode(form.CodeUnknown).WithParam(name)
 		case len(given) > 1:
@@ -149,6 +181,29 @@ func Ask(r *http.Request, names ...string) *Query {
 		}
 	}
 	return q
+}
+
+// group is the pattern "x[*]" of a name "x[y]"; "" of any other.
+func group(name string) string {
+	head, rest, ok := strings.Cut(name, "[")
+	if !ok || !strings.HasSuffix(rest, "]") {
+		return ""
+	}
+	return head + "[*]"
+}
+
+// Group are the parameters "name[key]", by key; nil when there are none.
+func (q *Query) Group(name string) map[string]string {
+	var pairs map[string]string
+	for full, given := range q.values {
+		if key, ok := strings.CutPrefix(full, name+"["); ok && group(full) != "" {
+			if pairs == nil {
+				pairs = map[string]string{}
+			}
+			pairs[strings.TrimSuffix(key, "]")] = given[0]
+		}
+	}
+	return pairs
 }
 
 // Wrong notes what is wrong with a parameter, unless something was before.

@@ -131,13 +131,19 @@ func TestMarks(t *testing.T) {
 	all := talks(20)
 	var told []float64
 	r, err := e.Run(context.Background(), evaluate.Spec{
-		Model: "tuned", Conversations: all, Samples: 2, MaxTokens: 10, Precision: kernel.Exact,
+		Model: "tuned", Conversations: all, Questions: 4, Samples: 2, Verify: 3, MaxTokens: 10, Precision: kernel.Exact,
 	}, func(done float64) { told = append(told, done) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	base, tokens := mean(t, e, s.m, nil, all)
 	tuned, _ := mean(t, e, s.m, s.tuned, all)
+	if i := r.LossInterval; i.Low > r.Loss || i.High < r.Loss || i.Low == i.High || math.Abs(r.LossGain.Value-(tuned-base)) > 1e-4 {
+		t.Errorf("intervals %+v, gain %+v", i, r.LossGain)
+	}
+	if m := r.Marks; m == nil || m.Questions != 4 || m.Graded != 4 || m.Empty == nil || r.BaseMarks.Questions != 4 || r.Verified.Questions != 4 || r.Gain.Right == nil {
+		t.Errorf("marks %+v of %+v", r.Marks, r.BaseMarks)
+	}
 	if math.Abs(r.BaseLoss-base) > 1e-4 || math.Abs(r.Loss-tuned) > 1e-4 || r.Tokens != tokens {
 		t.Errorf("base %v, tuned %v over %d tokens; by hand %v, %v over %d", r.BaseLoss, r.Loss, r.Tokens, base, tuned, tokens)
 	}
@@ -154,18 +160,18 @@ func TestMarks(t *testing.T) {
 		t.Fatalf("%d samples, want 2", len(r.Samples))
 	}
 	first := r.Samples[0] // of a conversation with two turns
-	if first.Question != "and then?" || first.Reference != "last 0" || first.Base == "" || first.Tuned == "" || first.Base == first.Tuned {
+	if first.Question != "and then?" || first.Reference != "last 0" || first.Base.Text == "" || first.Tuned.Text == "" || first.Base.Text == first.Tuned.Text || first.Verified == nil {
 		t.Errorf("sample is %+v", first)
 	}
 }
 
 func TestBaseAlone(t *testing.T) {
 	e, s := start(t)
-	r, err := e.Run(context.Background(), evaluate.Spec{Model: "tiny-llama", Conversations: talks(9), TestSplit: 0.3, Seed: 42, Samples: 1, MaxTokens: 5}, nil)
+	r, err := e.Run(context.Background(), evaluate.Spec{Model: "tiny-llama", Conversations: talks(9), TestSplit: 0.3, Seed: 42, Questions: -1, Samples: 1, MaxTokens: 5}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Model != s.m.Name || r.Loss != r.BaseLoss || r.Conversations >= 9 || r.Conversations == 0 || r.Samples[0].Tuned != "" {
+	if r.Model != s.m.Name || r.Loss != r.BaseLoss || r.Conversations >= 9 || r.Conversations == 0 || r.Samples[0].Tuned != nil || r.Gain != nil || r.Marks.Questions != r.Conversations {
 		t.Errorf("report is %+v", r)
 	}
 }
@@ -180,6 +186,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"split", evaluate.Spec{Model: "tiny-llama", TestSplit: 1}, fault.Invalid, "test_split"},
 		{"split that is no number", evaluate.Spec{Model: "tiny-llama", TestSplit: math.NaN()}, fault.Invalid, "test_split"},
+		{"verify", evaluate.Spec{Model: "tiny-llama", Verify: 17}, fault.Invalid, "verify"},
 		{"samples", evaluate.Spec{Model: "tiny-llama", Samples: -1}, fault.Invalid, "samples"},
 		{"length", evaluate.Spec{Model: "tiny-llama", MaxLength: -1}, fault.Invalid, "max_length"},
 		{"tokens", evaluate.Spec{Model: "tiny-llama", MaxTokens: -1}, fault.Invalid, "max_tokens"},

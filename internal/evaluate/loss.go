@@ -15,7 +15,7 @@ import (
 const (
 	packTokens = 512 // tokens whose keys and values are kept at once
 	passRows   = 128 // rows per pass: bounds the memory of their logits
-	sampleWork = 400 // tokens that a sample answer counts for in the progress
+	answerWork = 150 // tokens that an answer counts for in the progress
 )
 
 // run is one evaluation under way.
@@ -29,12 +29,16 @@ type run struct {
 }
 
 // plan estimates the work ahead.
-func (r *run) plan(laid *data.Laid, adapter *lora.Adapter, samples, held int) {
+func (r *run) plan(laid *data.Laid, adapter *lora.Adapter, questions int) {
 	r.work = laid.Tokens
+	answers := 1
 	if adapter != nil {
-		r.work *= 2
+		r.work, answers = 2*r.work, 2
 	}
-	r.work += sampleWork * min(samples, held)
+	if r.spec.Verify > 1 {
+		answers += r.spec.Verify
+	}
+	r.work += answerWork * answers * questions
 }
 
 func (r *run) did(tokens int) {
@@ -50,25 +54,23 @@ func (r *run) finish() {
 	}
 }
 
-// loss is the mean cross-entropy over the learned tokens of all sequences.
-func (r *run) loss(ctx context.Context, laid *data.Laid, adapter *lora.Adapter) (float64, error) {
+// loss is the cross-entropy over the learned tokens, for each sequence.
+func (r *run) loss(ctx context.Context, laid *data.Laid, adapter *lora.Adapter) ([]part, error) {
 	batches := data.Pack(laid.Sequences, max(packTokens, r.spec.length(r.m)))
 	slots := 1
 	for _, b := range batches {
 		slots = max(slots, sequences(b))
 	}
 	pass := forward.New(r.m, r.gang, r.spec.Precision, slots, r.spec.length(r.m))
-	var sum float64
-	var counted int
+	var all []part
 	for _, b := range batches {
-		s, err := r.batch(ctx, pass, b, adapter)
+		parts, err := r.batch(ctx, pass, b, adapter)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		sum += s
-		counted += b.Counted
+		all = append(all, parts...)
 	}
-	return sum / float64(counted), nil
+	return all, nil
 }
 
 // sequences is how many sequences b holds.
@@ -82,26 +84,25 @@ func sequences(b data.Batch) int {
 	return n
 }
 
-// batch sums the loss of one batch, each of its sequences in a slot of its own.
-func (r *run) batch(ctx context.Context, pass *forward.Pass, b data.Batch, adapter *lora.Adapter) (sum float64, err error) {
+// batch sums the loss of each sequence of one batch, in a slot of its own.
+func (r *run) batch(ctx context.Context, pass *forward.Pass, b data.Batch, adapter *lora.Adapter) ([]part, error) {
+	parts := make([]part, sequences(b))
 	for i := range pass.Slots() {
 		pass.Reset(i, 0)
 	}
 	rows, targets := lay(b, adapter)
 	for len(rows) > 0 {
 		if err := ctx.Err(); err != nil {
-			return 0, fault.New(fault.Canceled, "the evaluation was given up: %w", err)
+			return nil, fault.New(fault.Canceled, "the evaluation was given up: %w", err)
 		}
 		n := min(passRows, len(rows))
-		s, err := r.pass(pass, rows[:n], targets[:n])
-		if err != nil {
-			return 0, fmt.Errorf("compute the loss: %w", err)
+		if err := r.pass(pass, rows[:n], targets[:n], parts); err != nil {
+			return nil, fmt.Errorf("compute the loss: %w", err)
 		}
-		sum += s
 		rows, targets = rows[n:], targets[n:]
 		r.did(n)
 	}
-	return sum, nil
+	return parts, nil
 }
 
 // lay turns a batch into rows and their targets (-1: none). What sequences of the
@@ -126,18 +127,19 @@ func lay(b data.Batch, adapter *lora.Adapter) ([]forward.Row, []int32) {
 	return rows, targets
 }
 
-// pass sums the loss of rows.
-func (r *run) pass(pass *forward.Pass, rows []forward.Row, targets []int32) (sum float64, err error) {
+// pass adds the loss of rows to the parts of their slots.
+func (r *run) pass(pass *forward.Pass, rows []forward.Row, targets []int32, parts []part) error {
 	logits, err := pass.Run(rows)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	asked := 0
 	for i, row := range rows {
 		if row.Logits {
-			sum += r.gang.CrossEntropy(logits[asked], 1, pass.Vocab(), targets[i:i+1])
+			parts[row.Slot].sum += r.gang.CrossEntropy(logits[asked], 1, pass.Vocab(), targets[i:i+1])
+			parts[row.Slot].of++
 			asked++
 		}
 	}
-	return sum, nil
+	return nil
 }

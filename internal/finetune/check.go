@@ -16,7 +16,8 @@ import (
 
 // Check finds everything that can be known to be wrong before the run: unknown
 // model or dataset, unknown targets, a name that is taken, no token to learn,
-// more memory than there is. It fills in Name when empty.
+// more memory than there is. It fills in Name when empty, and
+// writes Model as the catalog does.
 func (t *Tuner) Check(ctx context.Context, s Spec) (Spec, error) {
 	if err := s.sane(); err != nil {
 		return s, err
@@ -25,9 +26,15 @@ func (t *Tuner) Check(ctx context.Context, s Spec) (Spec, error) {
 	if err != nil {
 		return s, err
 	}
+	s.Model = m.Name // as it is listed, whatever the case or folder it was asked by
 	set, err := t.Catalog.Dataset(ctx, s.Dataset)
 	if err != nil {
 		return s, err
+	}
+	if s.Validation != "" {
+		if _, err := t.Catalog.Dataset(ctx, s.Validation); err != nil {
+			return s, err
+		}
 	}
 	if err := t.name(&s, m, set); err != nil {
 		return s, err
@@ -46,6 +53,9 @@ func (t *Tuner) Check(ctx context.Context, s Spec) (Spec, error) {
 // with better words; this holds for every caller.
 func (s Spec) sane() error {
 	if _, err := Precision(s.Precision); err != nil {
+		return err
+	}
+	if err := s.checkMarks(); err != nil {
 		return err
 	}
 	bad := func(param string, value any, want string) error {
@@ -158,7 +168,7 @@ func (t *Tuner) learnable(ctx context.Context, s Spec, m *model.Model) error {
 	if err != nil {
 		return err
 	}
-	index, _ := data.Split(all, s.TestSplit, uint64(s.Seed))
+	index, _ := s.split(all)
 	for len(index) > 0 {
 		n := min(len(index), 64)
 		laid, err := data.Lay(m, all, index[:n], s.maxLength(m))

@@ -3,6 +3,7 @@
 package finetune
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -28,6 +29,8 @@ type Spec struct {
 	Model   string `json:"model" yaml:"-" validate:"required,max=200"`
 	Dataset string `json:"dataset" yaml:"-" validate:"required,max=200"`
 	Name    string `json:"name,omitempty" yaml:"-" validate:"omitempty,max=64,adapter_name"`
+	// Validation is a dataset to hold out, in place of a share of the other one.
+	Validation string `json:"validation_dataset,omitempty" yaml:"-" validate:"omitempty,max=200"`
 
 	LoRA LoRA `json:"lora" yaml:"lora"`
 
@@ -45,6 +48,8 @@ type Spec struct {
 	EvalEvery            int     `json:"eval_every" yaml:"eval_every" validate:"gte=0"`
 	SaveEvery            int     `json:"save_every" yaml:"save_every" validate:"gte=0"`
 	EarlyStopPatience    int     `json:"early_stop_patience" yaml:"early_stop_patience" validate:"gte=0"`
+	EvalQuestions        int     `json:"eval_questions" yaml:"eval_questions" validate:"gte=0,lte=10000"`
+	SelectBy             string  `json:"select_by" yaml:"select_by" validate:"oneof=loss marks"`
 	Precision            string  `json:"precision" yaml:"precision" validate:"oneof=fast exact"`
 	Memory               string  `json:"memory" yaml:"memory" validate:"oneof=store recompute auto"`
 }
@@ -63,7 +68,7 @@ func Defaults() Spec {
 		LoRA:   LoRA{Rank: 16, Alpha: 32, Dropout: 0.05},
 		Epochs: 3, LearningRate: 2e-4, BatchSize: 8, GradientAccumulation: 1,
 		WarmupRatio: 0.03, Schedule: "cosine", MaxGradNorm: 1, MaxLength: 1024, Seed: 42, TestSplit: 0.1,
-		SaveEvery: 10, Precision: "fast", Memory: "auto",
+		SaveEvery: 10, SelectBy: ByLoss, Precision: "fast", Memory: "auto",
 	}
 }
 
@@ -88,6 +93,7 @@ type Result struct {
 	TrainLoss     float64  `json:"train_loss"`
 	EvalLoss      *float64 `json:"eval_loss"`
 	FirstEval     *float64 `json:"eval_loss_before"`
+	Right         *float64 `json:"right_answers,omitempty"` // share at BestStep, when answers were marked
 	EarlyStopped  bool     `json:"early_stopped"`
 	TrainedTokens int      `json:"trained_tokens"` // tokens with a loss, all epochs
 	Truncated     int      `json:"truncated_conversations"`
@@ -103,6 +109,7 @@ type Shelf interface {
 	Conversations(ctx context.Context, id string) ([]chat.Conversation, error)
 	Taken(name string) bool
 	Publish(a *lora.Adapter, m *model.Model, job string) (dir string, err error)
+	KeepStep(a *lora.Adapter, m *model.Model, job string, s catalog.Step) error
 }
 
 var _ Shelf = (*catalog.Catalog)(nil)
@@ -112,6 +119,8 @@ type Tuner struct {
 	Catalog     Shelf
 	Gang        *kernel.Gang
 	MemoryLimit int64 // bytes; a run estimated above it is refused; 0: what the machine has
+
+	live live
 }
 
 // Run opens, lays out, trains, saves and publishes. dir holds the run's
@@ -126,7 +135,7 @@ func (t *Tuner) Run(ctx context.Context, s Spec, dir, job string, observe func(t
 	if err != nil {
 		return Result{}, err
 	}
-	learn, held, err := t.lay(ctx, s, m)
+	learn, held, apart, err := t.lay(ctx, s, m)
 	if err != nil {
 		return Result{}, err
 	}
@@ -145,13 +154,20 @@ func (t *Tuner) Run(ctx context.Context, s Spec, dir, job string, observe func(t
 	}
 	defer g.Close()
 	o := s.options()
-	done, err := train.Run(ctx, g, learn.Sequences, held.Sequences, o, dir, observe)
-	if err != nil {
+	if o.Marks, err = t.marker(s, m, a, apart); err != nil {
 		return Result{}, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	steps := &steps{tuner: t, job: job, adapter: a, model: m, tell: observe, stop: cancel}
+	defer t.live.enter(steps)()
+	done, err := train.Run(ctx, g, learn.Sequences, held.Sequences, o, dir, steps.observe)
+	if err != nil {
+		return Result{}, cmp.Or(steps.broken, err)
 	}
 	return t.publish(a, m, job, Result{
 		Adapter: s.Name, Steps: done.Steps, BestStep: done.BestStep, TrainLoss: done.TrainLoss,
-		EvalLoss: done.EvalLoss, FirstEval: done.FirstEval, EarlyStopped: done.Stopped,
+		EvalLoss: done.EvalLoss, FirstEval: done.FirstEval, Right: done.Score, EarlyStopped: done.Stopped,
 		TrainedTokens: trained(o.Plan, learn.Sequences, done.Steps),
 		Truncated:     len(learn.Truncated) + len(held.Truncated), LeftOut: len(learn.Empty) + len(held.Empty),
 	})
@@ -171,22 +187,50 @@ func (t *Tuner) publish(a *lora.Adapter, m *model.Model, job string, r Result) (
 }
 
 // lay deals the dataset into a part to learn and a held-out part, laid out for m.
-func (t *Tuner) lay(ctx context.Context, s Spec, m *model.Model) (learn, held *data.Laid, err error) {
+// apart are the held-out conversations as they are.
+func (t *Tuner) lay(ctx context.Context, s Spec, m *model.Model) (learn, held *data.Laid, apart []chat.Conversation, err error) {
 	all, err := t.Catalog.Conversations(ctx, s.Dataset)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	inTrain, inTest := data.Split(all, s.TestSplit, uint64(s.Seed))
+	inTrain, inTest := s.split(all)
 	if learn, err = data.Lay(m, all, inTrain, s.maxLength(m)); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
+	}
+	if s.Validation != "" {
+		if all, err = t.Catalog.Conversations(ctx, s.Validation); err != nil {
+			return nil, nil, nil, err
+		}
+		inTest = everything(len(all))
 	}
 	if held, err = data.Lay(m, all, inTest, s.maxLength(m)); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if learn.Learned == 0 {
-		return nil, nil, nothing(s, m)
+		return nil, nil, nil, nothing(s, m)
 	}
-	return learn, held, nil
+	for _, i := range inTest {
+		apart = append(apart, all[i])
+	}
+	return learn, held, apart, nil
+}
+
+// split deals out the conversations of the dataset. With another one for
+// validation nothing of it is held out.
+func (s Spec) split(all []chat.Conversation) (inTrain, inTest []int) {
+	if s.Validation != "" {
+		return everything(len(all)), nil
+	}
+	return data.Split(all, s.TestSplit, uint64(s.Seed))
+}
+
+// everything is 0 to n-1.
+func everything(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 // options are those of the loop.
@@ -199,6 +243,7 @@ func (s Spec) options() train.Options {
 		LearningRate: s.LearningRate, Schedule: s.Schedule, WarmupRatio: s.WarmupRatio,
 		WeightDecay: s.WeightDecay, ClipNorm: s.MaxGradNorm, EvalEvery: s.EvalEvery,
 		SaveEvery: s.SaveEvery, Patience: s.EarlyStopPatience, Seed: uint64(s.Seed),
+		ByMarks: s.SelectBy == ByMarks, Marked: s.EvalQuestions,
 	}
 }
 

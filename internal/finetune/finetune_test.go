@@ -2,6 +2,7 @@ package finetune_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"os"
@@ -30,6 +31,8 @@ type shelf struct {
 	model         *model.Model
 	conversations []chat.Conversation
 	entries       []catalog.Entry
+	steps         []catalog.Step // kept
+	keep          error          // what KeepStep returns
 	publish       func(a *lora.Adapter, m *model.Model, job string) (string, error)
 }
 
@@ -51,6 +54,11 @@ func (s *shelf) Dataset(_ context.Context, id string) (catalog.Dataset, error) {
 
 func (s *shelf) Conversations(context.Context, string) ([]chat.Conversation, error) {
 	return s.conversations, nil
+}
+
+func (s *shelf) KeepStep(_ *lora.Adapter, _ *model.Model, _ string, step catalog.Step) error {
+	s.steps = append(s.steps, step)
+	return s.keep
 }
 
 func (s *shelf) Taken(name string) bool {
@@ -97,6 +105,7 @@ func newTuner(t *testing.T) (*finetune.Tuner, *shelf) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
+	m.Name = "tiny"
 	s := &shelf{model: m, conversations: conversations(12), entries: []catalog.Entry{{Name: "tiny"}, {Name: "Old", Base: "tiny", Job: "job_0"}}}
 	folder := t.TempDir()
 	s.publish = func(a *lora.Adapter, m *model.Model, job string) (string, error) {
@@ -133,25 +142,28 @@ func TestCheckRefuses(t *testing.T) {
 		"name taken": {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.Name = "OLD" }, fault.Conflict, "name", "choose another"},
 		"name of a base": {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.Name = "tiny" }, fault.Conflict, "name",
 			"choose another"},
-		"target":        {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.LoRA.Targets = []string{"q", "fc1"} }, fault.Invalid, "lora.targets", "gate_proj"},
-		"rank":          {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.LoRA.Rank = 65 }, fault.Invalid, "lora.rank", "65"},
-		"rank 0":        {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.LoRA.Rank = 0 }, fault.Invalid, "lora.rank", "0"},
-		"alpha":         {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.LoRA.Alpha = float32(math.NaN()) }, fault.Invalid, "lora.alpha", "NaN"},
-		"dropout":       {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.LoRA.Dropout = 1 }, fault.Invalid, "lora.dropout", "below 1"},
-		"rate":          {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.LearningRate = math.NaN() }, fault.Invalid, "learning_rate", "above 0"},
-		"infinite rate": {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.LearningRate = math.Inf(1) }, fault.Invalid, "learning_rate", "above 0"},
-		"decay":         {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.WeightDecay = -1 }, fault.Invalid, "weight_decay", "not below 0"},
-		"clip":          {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.MaxGradNorm = -1 }, fault.Invalid, "max_grad_norm", "not below 0"},
-		"warmup":        {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.WarmupRatio = 2 }, fault.Invalid, "warmup_ratio", "0 to 1"},
-		"split":         {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.TestSplit = 1 }, fault.Invalid, "test_split", "below 1"},
-		"epochs":        {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.Epochs = 0 }, fault.Invalid, "epochs", "at least 1"},
-		"batch":         {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.BatchSize = 0 }, fault.Invalid, "batch_size", "at least 1"},
-		"accumulation":  {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.GradientAccumulation = 0 }, fault.Invalid, "gradient_accumulation", "at least 1"},
-		"length":        {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.MaxLength = 1 }, fault.Invalid, "max_length", "at least 2"},
-		"seed":          {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.Seed = -1 }, fault.Invalid, "", "seed"},
-		"schedule":      {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.Schedule = "cubic" }, fault.Invalid, "schedule", "cosine"},
-		"precision":     {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.Precision = "half" }, fault.Invalid, "precision", "fast or exact"},
-		"memory":        {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.Memory = "disk" }, fault.Invalid, "memory", "recompute"},
+		"target":           {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.LoRA.Targets = []string{"q", "fc1"} }, fault.Invalid, "lora.targets", "gate_proj"},
+		"rank":             {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.LoRA.Rank = 65 }, fault.Invalid, "lora.rank", "65"},
+		"rank 0":           {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.LoRA.Rank = 0 }, fault.Invalid, "lora.rank", "0"},
+		"alpha":            {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.LoRA.Alpha = float32(math.NaN()) }, fault.Invalid, "lora.alpha", "NaN"},
+		"dropout":          {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.LoRA.Dropout = 1 }, fault.Invalid, "lora.dropout", "below 1"},
+		"rate":             {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.LearningRate = math.NaN() }, fault.Invalid, "learning_rate", "above 0"},
+		"infinite rate":    {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.LearningRate = math.Inf(1) }, fault.Invalid, "learning_rate", "above 0"},
+		"decay":            {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.WeightDecay = -1 }, fault.Invalid, "weight_decay", "not below 0"},
+		"clip":             {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.MaxGradNorm = -1 }, fault.Invalid, "max_grad_norm", "not below 0"},
+		"warmup":           {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.WarmupRatio = 2 }, fault.Invalid, "warmup_ratio", "0 to 1"},
+		"split":            {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.TestSplit = 1 }, fault.Invalid, "test_split", "below 1"},
+		"epochs":           {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.Epochs = 0 }, fault.Invalid, "epochs", "at least 1"},
+		"batch":            {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.BatchSize = 0 }, fault.Invalid, "batch_size", "at least 1"},
+		"accumulation":     {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.GradientAccumulation = 0 }, fault.Invalid, "gradient_accumulation", "at least 1"},
+		"length":           {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.MaxLength = 1 }, fault.Invalid, "max_length", "at least 2"},
+		"seed":             {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.Seed = -1 }, fault.Invalid, "", "seed"},
+		"schedule":         {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.Schedule = "cubic" }, fault.Invalid, "schedule", "cosine"},
+		"precision":        {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.Precision = "half" }, fault.Invalid, "precision", "fast or exact"},
+		"memory":           {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.Memory = "disk" }, fault.Invalid, "memory", "recompute"},
+		"select":           {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.SelectBy = "luck" }, fault.Invalid, "select_by", "loss or marks"},
+		"marks of nothing": {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.SelectBy = finetune.ByMarks }, fault.Invalid, "eval_questions", "set it"},
+		"questions":        {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.EvalQuestions = -1 }, fault.Invalid, "eval_questions", "negative"},
 		"nothing to learn": {func(s *finetune.Spec, _ *finetune.Tuner, _ *shelf) { s.MaxLength = 3 }, fault.Unprocessable, "max_length",
 			"nothing to learn"},
 		"no space": {func(_ *finetune.Spec, tuner *finetune.Tuner, _ *shelf) { tuner.MemoryLimit = 1 << 20 }, fault.NoSpace, "",
@@ -182,7 +194,7 @@ func TestCheckNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(first.Name, "tiny-llama-lgebra-b-sica-") || first.Name == second.Name || catalog.CheckName(first.Name) != nil {
+	if !strings.HasPrefix(first.Name, "tiny-lgebra-b-sica-") || first.Name == second.Name || catalog.CheckName(first.Name) != nil {
 		t.Errorf("names %q and %q", first.Name, second.Name)
 	}
 	s.Name, s.LoRA.Targets = "mine", []string{"q_proj", "attn_v", "down"}
@@ -215,6 +227,43 @@ func TestRun(t *testing.T) {
 	}
 	if _, err := tuner.Run(context.Background(), order(), t.TempDir(), "job_3", nil); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("another job took the name: %v", err)
+	}
+}
+
+// TestMarks: the adapter answers held-out questions on the way, and is the same
+// as without.
+func TestMarks(t *testing.T) {
+	tuner, _ := newTuner(t)
+	plain, err := tuner.Run(context.Background(), order(), t.TempDir(), "job_1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, _ := newTuner(t)
+	s := order()
+	s.EvalQuestions = 2
+	marked := 0
+	r, err := other.Run(context.Background(), s, t.TempDir(), "job_2", func(e train.Event) {
+		if (e.EvalLoss == nil) != (e.Marks == nil) {
+			t.Errorf("step %d: held-out loss %v, marks %s", e.Step, e.EvalLoss, e.Marks)
+		}
+		if e.Marks == nil {
+			return
+		}
+		marked++
+		var m finetune.Marks
+		if err := json.Unmarshal(e.Marks, &m); err != nil || m.Questions != 2 || len(m.Samples) != 2 || m.Samples[0].Question == "" {
+			t.Errorf("step %d: %s, %v", e.Step, e.Marks, err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if marked != 2 || r.SHA256 != plain.SHA256 || r.Right == nil {
+		t.Errorf("marked %d times, %+v; without marks %s", marked, r, plain.SHA256)
+	}
+	s.TestSplit, s.Name = 0, "again"
+	if _, err := other.Run(context.Background(), s, t.TempDir(), "job_3", nil); fault.KindOf(err) != fault.Unprocessable {
+		t.Errorf("nothing held out: %v", err)
 	}
 }
 

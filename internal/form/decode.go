@@ -21,6 +21,10 @@ const (
 	MaxItems = 10_000 // entries of one array
 )
 
+// Rest is the JSON name of a field, of type map[string]json.RawMessage, that
+// takes all that its struct has no field for: then nothing is unknown there.
+const Rest = "*"
+
 // Decode reads data, which must be exactly one JSON value, over what into points
 // to; fields that are not mentioned keep their value. at is the path of the
 // value inside a larger one, "" for a whole body.
@@ -241,13 +245,30 @@ func (d *decoder) object(tok json.Token, v reflect.Value, path string) error {
 		return mismatch("an object", tok, path)
 	}
 	known := names(v.Type())
+	rest := slices.Index(known, Rest)
 	return d.fields(path, func(name string, tok json.Token) error {
 		i := slices.Index(known, name)
+		if rest >= 0 && (i < 0 || i == rest || name == "") {
+			return d.leave(tok, v.Field(rest), path, name)
+		}
 		if i < 0 || name == "" {
 			return unknown(path, name, known)
 		}
 		return d.value(tok, v.Field(i), Join(path, name))
 	})
+}
+
+// leave keeps a field that is not known in the map for such.
+func (d *decoder) leave(tok json.Token, v reflect.Value, path, name string) error {
+	var raw json.RawMessage
+	if err := d.raw(tok, reflect.ValueOf(&raw).Elem(), Join(path, name)); err != nil {
+		return err
+	}
+	if v.IsNil() {
+		v.Set(reflect.MakeMap(v.Type()))
+	}
+	v.SetMapIndex(reflect.ValueOf(name), reflect.ValueOf(raw))
+	return nil
 }
 
 // names are the JSON names of t's fields, by index; "" for those without one.

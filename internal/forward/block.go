@@ -160,6 +160,20 @@ func (p *Pass) head() ([][]float32, error) {
 	return p.views[:n], nil
 }
 
+// states puts the normed states of the rows that want them in the caller's order.
+func (p *Pass) states() ([][]float32, error) {
+	n, d := p.asked.len(), p.m.Dims.Hidden
+	p.norm(p.work.normed, p.work.x, n, p.m.OutputNorm)
+	all := make([][]float32, n)
+	for i, place := range p.asked.place {
+		all[place] = p.work.normed[i*d : (i+1)*d : (i+1)*d]
+		if !finite(all[place]) {
+			return nil, &NumericError{Rows: []int{p.asked.row[i]}}
+		}
+	}
+	return all, nil
+}
+
 // finite reports whether every number is: anything else times zero is NaN. The
 // sums are independent so that the additions overlap.
 func finite(x []float32) bool {

@@ -91,7 +91,14 @@ func (p *Pass) Vocab() int { return p.m.Dims.Vocab }
 // The slices are valid until the next Run, and the caller may overwrite them.
 // With a NumericError the cache has still been extended; after any other error
 // it is as it was.
-func (p *Pass) Run(rows []Row) ([][]float32, error) {
+func (p *Pass) Run(rows []Row) ([][]float32, error) { return p.run(rows, p.head) }
+
+// States is Run, but returns the final states of the rows that asked for logits:
+// (Hidden) each, behind the last norm, before the output matrix.
+func (p *Pass) States(rows []Row) ([][]float32, error) { return p.run(rows, p.states) }
+
+// run computes rows; end makes of the last block's output what is returned.
+func (p *Pass) run(rows []Row, end func() ([][]float32, error)) ([][]float32, error) {
 	if err := p.check(rows); err != nil {
 		return nil, err
 	}
@@ -110,7 +117,7 @@ func (p *Pass) Run(rows []Row) ([][]float32, error) {
 	for i := range p.slots {
 		p.slots[i].len = p.slots[i].next
 	}
-	return p.head()
+	return end()
 }
 
 // Reset forgets positions ≥ keep of a slot.

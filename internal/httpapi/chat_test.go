@@ -20,6 +20,7 @@ import (
 	"afina/internal/engine"
 	"afina/internal/fault"
 	"afina/internal/sampling"
+	"afina/internal/schema"
 )
 
 const chatPath = "/v1/chat/completions"
@@ -88,8 +89,32 @@ func TestQuestion(t *testing.T) {
 			assistant.Question{Conversation: user, Limit: 9, Stop: []string{"a"}, Sampling: defaults}},
 		{"both names alike", asks(`"max_completion_tokens":9,"max_tokens":9,"seed":5`),
 			assistant.Question{Conversation: user, Limit: 9, Sampling: defaults}},
+		{"penalties and bias", asks(`"seed":5,"frequency_penalty":1.5,"presence_penalty":-2,"logit_bias":{"7":-100,"9":0.5},"logprobs":true,"top_logprobs":3`),
+			assistant.Question{Conversation: user, Limit: 1024, Logprobs: true, Top: 3, Sampling: sampling.Options{Temperature: 0.3, TopP: 0.9,
+				RepeatPenalty: 1, Seed: 5, FrequencyPenalty: 1.5, PresencePenalty: -2, Bias: map[int32]float32{7: -100, 9: 0.5}}}},
+		{"json", asks(`"seed":5,"response_format":{"type":"json_object"}`),
+			assistant.Question{Conversation: user, Limit: 1024, Sampling: defaults, Form: assistant.Form{Object: true}}},
+		{"schema", asks(`"seed":5,"response_format":{"type":"json_schema","json_schema":{"name":"a","strict":true,"schema":{"type":"object"}}}`),
+			assistant.Question{Conversation: user, Limit: 1024, Sampling: defaults, Form: assistant.Form{Schema: []byte(`{"type":"object"}`)}}},
+		{"tools", asks(`"seed":5,"parallel_tool_calls":false,"tools":[{"type":"function","function":{"name":"f","description":"<d>","parameters":{"type":"object"},"strict":true}}]`),
+			assistant.Question{Limit: 1024, Sampling: defaults,
+				Conversation: chat.Conversation{Messages: user.Messages, Tools: [][]byte{[]byte(`{"type":"function","function":{"name":"f","description":"<d>","parameters":{"type":"object"}}}`)}},
+				Form:         assistant.Form{Tools: []schema.Tool{{Name: "f", Parameters: []byte(`{"type":"object"}`)}}}}},
+		{"a tool by name", asks(`"seed":5,"tool_choice":{"type":"function","function":{"name":"g"}},"tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}}]`),
+			assistant.Question{Limit: 1024, Sampling: defaults,
+				Conversation: chat.Conversation{Messages: user.Messages, Tools: [][]byte{[]byte(`{"type":"function","function":{"name":"f"}}`), []byte(`{"type":"function","function":{"name":"g"}}`)}},
+				Form:         assistant.Form{Tools: []schema.Tool{{Name: "g"}}, Required: true}}},
+		{"no tool", asks(`"seed":5,"tool_choice":"none","tools":[{"type":"function","function":{"name":"f"}}]`),
+			assistant.Question{Conversation: user, Limit: 1024, Sampling: defaults}},
+		{"calls and answers", `{"model":"tiny","seed":5,"messages":[{"role":"user","content":"x"},
+			{"role":"assistant","content":null,"tool_calls":[{"id":"call_1","type":"function","function":{"name":"f","arguments":"{}"}}]},
+			{"role":"tool","tool_call_id":"call_1","name":"f","content":[{"type":"text","text":"5"}]}]}`,
+			assistant.Question{Limit: 1024, Sampling: defaults, Conversation: chat.Conversation{
+				Messages: []chat.Message{{Role: chat.User, Content: "x"}, {Role: chat.Assistant}, {Role: chat.Tool, Content: "5"}},
+				Calls:    map[int][]chat.Call{1: {{ID: "call_1", Name: "f", Arguments: "{}"}}}}}},
 		{"without effect", asks(`"seed":5,"user":"u","metadata":{"a":"b"},"store":true,"service_tier":"auto","parallel_tool_calls":true,
-			"n":1,"tools":[],"tool_choice":"none","response_format":{ "type": "text" },"logprobs":false,"logit_bias":{},
+			"n":1,"tools":[],"tool_choice":"none","response_format":{ "type": "text" },"logprobs":false,"logit_bias":{},"prompt_cache_key":"k",
+			"reasoning_effort":"high","prediction":{"type":"content","content":"x"},
 			"presence_penalty":0,"frequency_penalty":0.0,"modalities":["text"],"stream":false`),
 			assistant.Question{Conversation: user, Sampling: defaults, Limit: 1024}},
 		{"a conversation", `{"model":"tiny","seed":5,"messages":[
@@ -105,7 +130,10 @@ func TestQuestion(t *testing.T) {
 			if r := s.send("POST", chatPath, c.body); r.status != http.StatusOK {
 				t.Fatal(r.status, r.text)
 			}
-			c.want.Model = "tiny"
+			c.want.Model, c.want.Client = "tiny", got.Client
+			if got.Client != "127.0.0.1" {
+				t.Errorf("the client is %q", got.Client)
+			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -149,19 +177,33 @@ func TestCompletionRefuses(t *testing.T) {
 		{"seed", asks(`"seed":9223372036854775808`), "invalid_type", "seed", "whole number"},
 		{"stream options alone", asks(`"stream_options":{"include_usage":true}`), "invalid_value", "stream_options", "stream"},
 		{"stream option", asks(`"stream":true,"stream_options":{"include_usages":true}`), "unknown_parameter", "stream_options.include_usages", "include_usage"},
-		{"n 2", asks(`"n":2`), unsupported, "n", "one answer"},
-		{"n 0", asks(`"n":0`), unsupported, "n", "one answer"},
-		{"tools", asks(`"tools":[{"type":"function","function":{"name":"f"}}]`), unsupported, "tools", "no tools"},
-		{"json", asks(`"response_format":{"type":"json_object"}`), unsupported, "response_format", "free text"},
-		{"logprobs", asks(`"logprobs":true`), unsupported, "logprobs", "not reported"},
-		{"logit_bias", asks(`"logit_bias":{"5":1}`), unsupported, "logit_bias", "scores"},
-		{"presence", asks(`"presence_penalty":0.5`), unsupported, "presence_penalty", "repetition_penalty"},
+		{"n 129", asks(`"n":129`), "invalid_value", "n", "at most 128"},
+		{"n 0", asks(`"n":0`), "invalid_value", "n", "at least 1"},
+		{"custom tool", asks(`"tools":[{"type":"custom","custom":{"name":"f"}}]`), unsupported, "tools[0].type", "function"},
+		{"tool without name", asks(`"tools":[{"type":"function","function":{"name":"a b"}}]`), "invalid_value", "tools[0].function.name", "letters"},
+		{"tool twice", asks(`"tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"f"}}]`), "invalid_value", "tools[1].function.name", "twice"},
+		{"choice without tools", asks(`"tool_choice":"required"`), "invalid_value", "tool_choice", "no tools"},
+		{"other choice", asks(`"tool_choice":"any"`), "invalid_value", "tool_choice", "auto"},
+		{"choice of another", asks(`"tool_choice":{"type":"function","function":{"name":"g"}},"tools":[{"type":"function","function":{"name":"f"}}]`), "invalid_value", "tool_choice.function.name", "not among"},
+		{"allowed tools", asks(`"tool_choice":{"type":"allowed_tools","allowed_tools":{}},"tools":[{"type":"function","function":{"name":"f"}}]`), unsupported, "tool_choice.type", "function"},
+		{"tools and json", asks(`"response_format":{"type":"json_object"},"tools":[{"type":"function","function":{"name":"f"}}]`), unsupported, "response_format", "tools"},
+		{"functions", asks(`"functions":[{"name":"f"}]`), unsupported, "functions", "use tools"},
+		{"format", asks(`"response_format":{"type":"xml"}`), "invalid_value", "response_format.type", "json_schema"},
+		{"schema without name", asks(`"response_format":{"type":"json_schema","json_schema":{"schema":{}}}`), "missing_required_parameter", "response_format.json_schema.name", "missing"},
+		{"top without logprobs", asks(`"top_logprobs":3`), "invalid_value", "top_logprobs", "logprobs"},
+		{"top 21", asks(`"logprobs":true,"top_logprobs":21`), "invalid_value", "top_logprobs", "at most 20"},
+		{"logit_bias word", asks(`"logit_bias":{"x":1}`), "invalid_value", "logit_bias", "ids"},
+		{"logit_bias 101", asks(`"logit_bias":{"5":101}`), "invalid_value", "logit_bias.5", "100"},
+		{"presence", asks(`"presence_penalty":2.5`), "invalid_value", "presence_penalty", "at most 2"},
+		{"effort", asks(`"reasoning_effort":"hard"`), "invalid_value", "reasoning_effort", "low"},
+		{"verbosity", asks(`"verbosity":"low"`), unsupported, "verbosity", "max_tokens"},
 		{"audio", asks(`"modalities":["text","audio"]`), unsupported, "modalities", "text"},
 		{"image", `{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"x"},{"type":"image_url","image_url":{"url":"data:"}}]}]}`,
 			unsupported, "messages[0].content[1].type", "read text"},
 		{"part without text", `{"model":"m","messages":[{"role":"user","content":[{"type":"text"}]}]}`, "missing_required_parameter", "messages[0].content[0].text", "missing"},
-		{"tool message", `{"model":"m","messages":[{"role":"tool","content":"x","tool_call_id":"1"}]}`, unsupported, "messages[0].role", "no tools"},
-		{"tool call", `{"model":"m","messages":[{"role":"assistant","content":null,"tool_calls":[{"id":"1"}]}]}`, unsupported, "messages[0].tool_calls", "no tools"},
+		{"tool message", `{"model":"m","messages":[{"role":"tool","content":"x"}]}`, "missing_required_parameter", "messages[0].tool_call_id", "missing"},
+		{"tool call", `{"model":"m","messages":[{"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function"}]}]}`, unsupported, "messages[0].tool_calls[0].type", "function"},
+		{"call of the user", `{"model":"m","messages":[{"role":"user","content":"x","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":""}}]}]}`, "invalid_value", "messages[0].tool_calls", "assistant"},
 		{"name", `{"model":"m","messages":[{"role":"user","content":"x","name":"Ana"}]}`, unsupported, "messages[0].name", "content"},
 		{"role", `{"model":"m","messages":[{"role":"user","content":"x"},{"role":"robot","content":"x"}]}`, "invalid_value", "messages[1].role", "system, developer, user, assistant"},
 		{"no role", `{"model":"m","messages":[{"content":"x"}]}`, "missing_required_parameter", "messages[0].role", "missing"},
@@ -313,7 +355,11 @@ func TestStreamBreaks(t *testing.T) {
 // TestPanics: one becomes a 500, or an error in the stream; the server lives.
 func TestPanics(t *testing.T) {
 	h := newHouse()
-	h.Assistant = fakeAssistant(func(context.Context, assistant.Question) iter.Seq2[assistant.Delta, error] {
+	well := false
+	h.Assistant = fakeAssistant(func(ctx context.Context, q assistant.Question) iter.Seq2[assistant.Delta, error] {
+		if well {
+			return says("still here")(ctx, q)
+		}
 		return func(yield func(assistant.Delta, error) bool) {
 			yield(assistant.Delta{Text: "a"}, nil)
 			panic("secret")
@@ -327,7 +373,7 @@ func TestPanics(t *testing.T) {
 	if n := h.log.FilterMessage("panic").Len(); n != 2 {
 		t.Errorf("logged %d panics", n)
 	}
-	h.Assistant = says("still here")
+	well = true
 	if r := s.send("POST", chatPath, asks("")); r.status != http.StatusOK {
 		t.Error(r.status, r.text)
 	}

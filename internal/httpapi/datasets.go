@@ -8,6 +8,7 @@ import (
 	"afina/internal/door"
 	"afina/internal/fault"
 	"afina/internal/form"
+	"afina/internal/lint"
 	"afina/internal/model"
 )
 
@@ -59,6 +60,7 @@ type statsObject struct {
 	Object  string `json:"object"` // "dataset.stats"
 	Dataset string `json:"dataset"`
 	data.Stats
+	Math lint.Counts `json:"math"`
 }
 
 func (s *Server) datasetStats(r *http.Request) (int, any, error) {
@@ -83,7 +85,11 @@ func (s *Server) datasetStats(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	stats, err := data.Describe(all, m, int(maxLength), held, uint64(seed))
-	return http.StatusOK, statsObject{"dataset.stats", d.ID, stats}, err
+	if err != nil {
+		return 0, nil, err
+	}
+	math, err := claims(r.Context(), d, all)
+	return http.StatusOK, statsObject{"dataset.stats", d.ID, stats, math}, err
 }
 
 // optionalModel is the model of that name, or of an adapter's base; nil for "".

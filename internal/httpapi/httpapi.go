@@ -10,7 +10,6 @@ import (
 	"cmp"
 	"context"
 	"io"
-	"iter"
 	"net"
 	"net/http"
 	"sync"
@@ -19,7 +18,6 @@ import (
 	"github.com/go-chi/chi/v5"
 	"go.uber.org/zap"
 
-	"afina/internal/assistant"
 	"afina/internal/catalog"
 	"afina/internal/chat"
 	"afina/internal/config"
@@ -27,20 +25,22 @@ import (
 	"afina/internal/door"
 	"afina/internal/finetune"
 	"afina/internal/jobs"
+	"afina/internal/lint"
 	"afina/internal/lora"
 	"afina/internal/model"
+	"afina/internal/openai"
+	"afina/internal/tuning"
 )
 
 // Jobs is the job queue; *jobs.Queue is one.
 type Jobs interface {
 	Submit(ctx context.Context, s finetune.Spec, key string) (jobs.Job, error)
-	Find(ctx context.Context, id string) (jobs.Job, error)
 	List(ctx context.Context, after string, limit int) ([]jobs.Job, bool, error)
 	Curve(ctx context.Context, id string) ([]jobs.Progress, error)
 	Watch(ctx context.Context, id string) (<-chan jobs.Event, error)
-	Cancel(ctx context.Context, id string) (jobs.Job, error)
 	Delete(ctx context.Context, id string) error
 	Using(ctx context.Context, dataset string) (bool, error)
+	tuning.Jobs
 }
 
 // Catalog is the shelf; *catalog.Catalog is one.
@@ -49,22 +49,23 @@ type Catalog interface {
 	Resolve(name string) (*model.Model, *lora.Adapter, error)
 	DeleteAdapter(name string) error
 	AddDataset(ctx context.Context, name string, r io.Reader) (catalog.Dataset, error)
+	AddStrict(ctx context.Context, name string, r io.Reader) (catalog.Dataset, error)
 	Datasets(ctx context.Context, after string, limit int) ([]catalog.Dataset, bool, error)
 	Dataset(ctx context.Context, id string) (catalog.Dataset, error)
 	Conversations(ctx context.Context, id string) ([]chat.Conversation, error)
 	DeleteDataset(ctx context.Context, id string) error
+	tuning.Catalog
 }
 
 // Assistant answers; *assistant.Assistant is one.
-type Assistant interface {
-	Ask(ctx context.Context, q assistant.Question) iter.Seq2[assistant.Delta, error]
-}
+type Assistant = openai.Assistant
 
 // Meters count; *metrics.Meters are such.
 type Meters interface {
 	Handler() http.Handler
 	Request(method, route string, status int, seconds float64)
 	Forget(job string)
+	Verdicts(model string, c lint.Counts)
 }
 
 // Server is the door and the rooms it asks. Fill the exported fields, then call
@@ -74,6 +75,7 @@ type Server struct {
 	Jobs      Jobs
 	Catalog   Catalog
 	Assistant Assistant
+	Exams     Exams
 	Meters    Meters
 	Log       *zap.Logger
 	Build     string // version of the program
@@ -90,7 +92,9 @@ type Server struct {
 	handler http.Handler
 	door    *door.Door
 	board   dashboard.Page
-	retries retries
+	// docsPage makes the page of the API when it is first asked for.
+	docsPage func() ([]byte, error)
+	retries  door.Retries
 }
 
 // Handler is the whole API.
@@ -104,7 +108,7 @@ func (s *Server) prepare() {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
-	s.board = dashboard.New()
+	s.board, s.docsPage = dashboard.New(), sync.OnceValues(writeDocs)
 	s.door = door.New(door.Options{
 		Listen: s.Config.Listen, HTTP: s.Config.HTTP, Log: s.Log, Count: s.Meters.Request, Page: s.show,
 	})
@@ -131,6 +135,7 @@ func (s *Server) routes() *chi.Mux {
 	r.Get("/readyz", d.Answer(s.ready))
 	r.Get("/", s.page)
 	r.Get("/openapi.yaml", s.contract)
+	r.Get("/docs", s.docs)
 	r.Method(http.MethodGet, "/metrics", s.Meters.Handler())
 
 	r.Post("/datasets", s.upload)
@@ -139,6 +144,7 @@ func (s *Server) routes() *chi.Mux {
 	r.Delete("/datasets/{id}", d.Answer(s.deleteDataset))
 	r.Get("/datasets/{id}/stats", d.Answer(s.datasetStats))
 	r.Get("/datasets/{id}/preview", d.Answer(s.datasetPreview))
+	r.Get("/datasets/{id}/lint", d.Answer(s.datasetLint))
 
 	r.Post("/jobs", d.Answer(s.createJob))
 	r.Get("/jobs", d.Answer(s.listJobs))
@@ -147,10 +153,20 @@ func (s *Server) routes() *chi.Mux {
 	r.Get("/jobs/{id}/metrics", d.Answer(s.jobCurve))
 	r.Get("/jobs/{id}/events", d.Streaming(s.jobEvents))
 	r.Post("/jobs/{id}/cancel", d.Answer(s.cancelJob))
+	r.Post("/jobs/{id}/pause", d.Answer(s.pauseJob))
+	r.Post("/jobs/{id}/resume", d.Answer(s.resumeJob))
+
+	(&tuning.Server{Door: d, Config: s.Config, Jobs: s.Jobs, Catalog: s.Catalog, Now: s.Now}).Route(r)
+	r.Post("/evaluations", d.Answer(s.createEvaluation))
+	r.Get("/evaluations", d.Answer(s.listEvaluations))
+	r.Get("/evaluations/{id}", d.Answer(s.findEvaluation))
+	r.Get("/evaluations/{id}/report", d.Streaming(s.evaluationReport))
+	r.Post("/evaluations/{id}/cancel", d.Answer(s.cancelEvaluation))
 
 	r.Get("/v1/models", d.Answer(s.listModels))
 	r.Get("/v1/models/{model}", d.Answer(s.findModel))
 	r.Delete("/v1/models/{model}", d.Answer(s.deleteModel))
-	r.Post("/v1/chat/completions", d.Streaming(s.complete))
+	(&openai.Server{Door: d, Config: s.Config, Assistant: s.Assistant, Meters: s.Meters, Log: s.Log, Build: s.Build,
+		KeepAlive: s.KeepAlive, Now: s.Now}).Route(r)
 	return r
 }

@@ -2,11 +2,7 @@ package httpapi
 
 import (
 	"context"
-	"crypto/sha256"
-	"fmt"
 	"net/http"
-	"strconv"
-	"sync"
 	"time"
 
 	"afina/internal/door"
@@ -25,12 +21,19 @@ func (s *Server) createJob(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	submit := func() (jobs.Job, error) { return s.Jobs.Submit(r.Context(), spec, key) }
+	var job jobs.Job
+	submit := func() (string, error) {
+		job, err = s.Jobs.Submit(r.Context(), spec, key)
+		return job.ID, err
+	}
 	if key != "" {
-		job, err := submit()
+		_, err = submit()
 		return http.StatusAccepted, made{job}, err
 	}
-	job, err := s.retries.once(r, text, s.Now(), s.Jobs.Find, submit)
+	id, again, err := s.retries.Once(r, text, s.Now(), submit)
+	if again {
+		job, err = s.Jobs.Find(r.Context(), id)
+	}
 	return http.StatusAccepted, made{job}, err
 }
 
@@ -48,14 +51,16 @@ func (s *Server) findJob(r *http.Request) (int, any, error) {
 	return http.StatusOK, job, err
 }
 
-func (s *Server) cancelJob(r *http.Request) (int, any, error) {
-	if r.ContentLength != 0 {
-		var nothing struct{}
-		if _, err := s.door.Decode(r, &nothing); err != nil {
-			return 0, nil, err
-		}
+func (s *Server) cancelJob(r *http.Request) (int, any, error) { return s.steer(r, s.Jobs.Cancel) }
+func (s *Server) pauseJob(r *http.Request) (int, any, error)  { return s.steer(r, s.Jobs.Pause) }
+func (s *Server) resumeJob(r *http.Request) (int, any, error) { return s.steer(r, s.Jobs.Resume) }
+
+// steer does something to a job that needs no words.
+func (s *Server) steer(r *http.Request, do func(context.Context, string) (jobs.Job, error)) (int, any, error) {
+	if err := s.door.NoBody(r); err != nil {
+		return 0, nil, err
 	}
-	job, err := s.Jobs.Cancel(r.Context(), door.Param(r, "id"))
+	job, err := do(r.Context(), door.Param(r, "id"))
 	return http.StatusAccepted, job, err
 }
 
@@ -109,50 +114,4 @@ func news(out *door.Stream, e jobs.Event) error {
 		return out.Event("progress", e.Point)
 	}
 	return out.Event("state", e.Job)
-}
-
-// retries recognises the second sending of a job by a client that lost the
-// answer to the first. OpenAI's clients send no Idempotency-Key; they count their
-// tries in a header.
-type retries struct {
-	mu   sync.Mutex
-	seen map[[sha256.Size]byte]attempt
-}
-
-type attempt struct {
-	job string
-	at  time.Time
-}
-
-// A retry comes within retryWindow.
-const retryWindow = 10 * time.Minute
-
-// once calls submit, unless r is the retry of a request with the same key and body
-// that made a job: then that one is found.
-func (t *retries) once(r *http.Request, text []byte, now time.Time,
-	find func(context.Context, string) (jobs.Job, error), submit func() (jobs.Job, error)) (jobs.Job, error) {
-	count, err := strconv.Atoi(r.Header.Get("X-Stainless-Retry-Count"))
-	if err != nil {
-		return submit()
-	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s", r.Header.Get("Authorization"), text))
-	t.mu.Lock()
-	defer t.mu.Unlock() // a retry waits for the first try to end
-	if first, ok := t.seen[sum]; ok && count > 0 && now.Sub(first.at) < retryWindow {
-		return find(r.Context(), first.job)
-	}
-	job, err := submit()
-	if err != nil {
-		return job, err
-	}
-	for k, a := range t.seen {
-		if now.Sub(a.at) >= retryWindow {
-			delete(t.seen, k)
-		}
-	}
-	if t.seen == nil {
-		t.seen = map[[sha256.Size]byte]attempt{}
-	}
-	t.seen[sum] = attempt{job.ID, now}
-	return job, nil
 }

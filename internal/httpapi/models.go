@@ -21,8 +21,13 @@ type modelObject struct {
 	Problem string `json:"problem,omitempty"` // why it cannot be opened
 }
 
+// asModel calls an adapter that was made over OpenAI's API as that does.
 func asModel(e catalog.Entry) modelObject {
-	return modelObject{e.Name, "model", e.Created.Unix(), "afina", e.Base, e.Job, e.Bytes, e.Problem}
+	name := e.Name
+	if id, ok := strings.CutPrefix(e.Job, "job_"); ok && strings.HasSuffix(name, "-"+id) {
+		name = e.Alias
+	}
+	return modelObject{name, "model", e.Created.Unix(), "afina", e.Base, e.Job, e.Bytes, e.Problem}
 }
 
 func (s *Server) listModels(*http.Request) (int, any, error) {
@@ -37,7 +42,7 @@ func (s *Server) findModel(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	for _, e := range entries {
-		if strings.EqualFold(e.Name, name) {
+		if strings.EqualFold(e.Name, name) || e.Alias != "" && strings.EqualFold(e.Alias, name) {
 			return http.StatusOK, asModel(e), nil
 		}
 	}

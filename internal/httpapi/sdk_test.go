@@ -105,7 +105,7 @@ func TestOfficialClientErrors(t *testing.T) {
 		{"model", key, fault.New(fault.NotFound, "no").WithCode("model_not_found"), nil, 404, "model_not_found", 1},
 		{"conflict", key, fault.New(fault.Conflict, "no").WithCode("x"), nil, 409, "x", 1},
 		{"no space", key, fault.New(fault.NoSpace, "no").WithCode("x"), nil, 507, "x", 1},
-		{"parameter", key, nil, func(q *openai.ChatCompletionNewParams) { q.N = openai.Int(2) }, 400, "unsupported_parameter", 1},
+		{"parameter", key, nil, func(q *openai.ChatCompletionNewParams) { q.Verbosity = "low" }, 400, "unsupported_parameter", 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHouse()
@@ -143,7 +143,7 @@ func TestOfficialClientErrors(t *testing.T) {
 	})
 	t.Run("no such route", func(t *testing.T) {
 		client := official(t, newHouse(), key)
-		_, err := client.Embeddings.New(t.Context(), openai.EmbeddingNewParams{Model: "tiny"})
+		_, err := client.Moderations.New(t.Context(), openai.ModerationNewParams{Model: "tiny"})
 		var e *openai.Error
 		if !errors.As(err, &e) || e.StatusCode != http.StatusNotFound || e.Code != "route_not_found" {
 			t.Error(err)

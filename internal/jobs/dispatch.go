@@ -124,11 +124,13 @@ func (q *Queue) recover(ctx context.Context) error {
 // crashed is what becomes of a job that the process died under.
 func (q *Queue) crashed(row *store.Job) error {
 	row.Attempts++
+	row.News = "The server stopped while the job ran; it goes on from its last checkpoint"
 	switch {
 	case row.Cancel:
-		row.State, row.Finished = string(Cancelled), now()
+		row.State, row.Finished, row.News = string(Cancelled), now(), "The job was cancelled"
 	case row.Attempts >= q.options.Attempts:
 		row.State, row.Finished, row.ErrorCode = string(Failed), now(), "crashed"
+		row.News = "The job failed: the server stopped under it too often"
 		row.Error = fmt.Sprintf("the server stopped %d times while this job ran, without a checkpoint in between; it may need more memory than there is", row.Attempts)
 	default:
 		row.State = string(Queued)

@@ -2,6 +2,7 @@
 // empty it.
 //
 //	queued → running → succeeded | failed | cancelled
+//	paused ⇄ queued, and from running to paused
 //
 // River decides which worker runs what next; the truth about a job (state,
 // progress, curve, wish to cancel) lies in our own tables. A job runs in slices:
@@ -28,6 +29,7 @@ import (
 	"github.com/riverqueue/river"
 	"go.uber.org/zap"
 
+	"afina/internal/catalog"
 	"afina/internal/fault"
 	"afina/internal/finetune"
 	"afina/internal/store"
@@ -40,6 +42,7 @@ type State string
 // The states.
 const (
 	Queued    State = "queued"
+	Paused    State = "paused" // in the queue, but no worker takes it before it is resumed
 	Running   State = "running"
 	Succeeded State = "succeeded"
 	Failed    State = "failed"
@@ -58,11 +61,15 @@ type Job struct {
 	Progress Progress         `json:"progress"`
 	Result   *finetune.Result `json:"result"`
 	Error    *Failure         `json:"error"`
+	Metadata Metadata         `json:"metadata,omitempty"`
 	Attempts int              `json:"attempts"` // how often the process died under it since its last checkpoint
 	Created  time.Time        `json:"created_at"`
 	Started  *time.Time       `json:"started_at"`
 	Finished *time.Time       `json:"finished_at"`
 }
+
+// Metadata are words of the client's own about a job.
+type Metadata map[string]string
 
 // Failure says why a job failed.
 type Failure struct {
@@ -82,6 +89,10 @@ type Progress struct {
 	GradNorm        float64  `json:"grad_norm"`
 	TokensPerSecond float64  `json:"tokens_per_second"`
 	ETASeconds      float64  `json:"eta_seconds"`
+
+	// Marks are those of the held-out answers, as finetune.Marks; only where they
+	// were measured.
+	Marks *json.RawMessage `json:"marks,omitempty"`
 }
 
 // ProgressOf is the point of a curve that a training event makes.
@@ -90,6 +101,9 @@ func ProgressOf(e train.Event) Progress {
 		Step: e.Step, Steps: e.Steps, Epoch: finite(e.Epoch), TrainLoss: finite(e.TrainLoss),
 		LearningRate: finite(e.LearningRate), GradNorm: finite(e.GradNorm),
 		TokensPerSecond: finite(e.TokensPerSecond), ETASeconds: finite(e.ETASeconds),
+	}
+	if e.Marks != nil {
+		p.Marks = &e.Marks
 	}
 	if e.EvalLoss != nil && finite(*e.EvalLoss) == *e.EvalLoss {
 		p.EvalLoss = e.EvalLoss
@@ -192,30 +206,58 @@ func New(s *store.Store, r Runner, o Options, log *zap.Logger) (*Queue, error) {
 	return q, nil
 }
 
-// Submit checks and stores a new job and wakes a worker. A second call with the
-// same non-empty key and the same spec returns the first job; with another
-// spec it is fault.Conflict.
+// Submit is Place for an order without more to it.
 func (q *Queue) Submit(ctx context.Context, s finetune.Spec, key string) (Job, error) {
-	if len(key) > 255 {
-		return Job{}, fault.New(fault.Invalid, "the Idempotency-Key has %d bytes; use at most 255", len(key)).WithParam("Idempotency-Key")
+	return q.Place(ctx, Order{Spec: s, Key: key})
+}
+
+// Order is a request to fine-tune.
+type Order struct {
+	Spec     finetune.Spec
+	Key      string // names the request: sent twice it makes one job; may be empty
+	Metadata Metadata
+	// Suffix, unless nil, names the adapter together with the job's id, in place
+	// of Spec.Name: see catalog.AdapterName.
+	Suffix *string
+	// Patient makes of a dataset from which nothing can be learnt a job that has
+	// failed, in place of an error.
+	Patient bool
+}
+
+// Place checks and stores a new job and wakes a worker. A second call with the
+// same non-empty key and the same order returns the first job; with another
+// order it is fault.Conflict.
+func (q *Queue) Place(ctx context.Context, o Order) (Job, error) {
+	if len(o.Key) > 255 {
+		return Job{}, fault.New(fault.Invalid, "the Idempotency-Key has %d bytes; use at most 255", len(o.Key)).WithParam("Idempotency-Key")
 	}
-	print, err := fingerprint(s)
+	print, err := fingerprint(o)
 	if err != nil {
 		return Job{}, err
 	}
-	if row, found, err := q.store.JobByKey(ctx, key, print); err != nil || found {
+	if row, found, err := q.store.JobByKey(ctx, o.Key, print); err != nil || found {
 		return asJob(row, err)
 	}
-	if s, err = q.runner.Check(ctx, s); err != nil {
+	row := store.Job{ID: newID(), State: string(Queued), Key: o.Key, Fingerprint: print}
+	s := o.Spec
+	if o.Suffix != nil {
+		s.Name = catalog.AdapterName(*o.Suffix, row.ID)
+	}
+	row.News = "Created fine-tuning job: " + row.ID
+	checked, err := q.runner.Check(ctx, s)
+	if err == nil {
+		s = checked
+	} else if err = o.failing(&row, err); err != nil {
 		return Job{}, err
 	}
-	spec, err := json.Marshal(s)
+	if row.Spec, err = json.Marshal(s); err == nil && len(o.Metadata) > 0 {
+		row.Metadata, err = json.Marshal(o.Metadata)
+	}
 	if err != nil {
 		return Job{}, fmt.Errorf("store a job: %w", err)
 	}
-	row, fresh, err := q.store.AddJob(ctx, store.Job{
-		ID: newID(), State: string(Queued), Name: s.Name, Dataset: s.Dataset, Spec: spec, Key: key, Fingerprint: print,
-	}, q.options.MaxJobs, func(tx *sql.Tx) error { return q.ticket(ctx, tx) })
+	row.Name, row.Dataset, row.Validation = s.Name, s.Dataset, s.Validation
+	row, fresh, err := q.store.AddJob(ctx, row, q.options.MaxJobs, func(tx *sql.Tx) error { return q.ticket(ctx, tx) })
 	job, err := asJob(row, err)
 	if err == nil && fresh {
 		q.tell(Event{Job: job})
@@ -223,9 +265,30 @@ func (q *Queue) Submit(ctx context.Context, s finetune.Spec, key string) (Job, e
 	return job, err
 }
 
-// fingerprint is the SHA-256 of a spec as it was asked for.
-func fingerprint(s finetune.Spec) (string, error) {
-	text, err := json.Marshal(s)
+// failing makes row a failed job when the order is patient and err is about the
+// content of its dataset; else it returns err.
+func (o Order) failing(row *store.Job, err error) error {
+	if !o.Patient || fault.KindOf(err) != fault.Unprocessable {
+		return err
+	}
+	f := explain(err)
+	if f.Code != "no_trainable_tokens" {
+		return err
+	}
+	row.State, row.Finished = string(Failed), now()
+	row.ErrorCode, row.Error = "invalid_training_file", f.Message
+	row.News = "The job failed: " + f.Message
+	return nil
+}
+
+// fingerprint is the SHA-256 of an order as it was given.
+func fingerprint(o Order) (string, error) {
+	text, err := json.Marshal(o.Spec)
+	if err == nil && (o.Suffix != nil || len(o.Metadata) > 0) {
+		var more []byte
+		more, err = json.Marshal([]any{o.Suffix, o.Metadata})
+		text = append(text, more...)
+	}
 	if err != nil {
 		return "", fault.New(fault.Invalid, "the job holds a number that is not finite")
 	}
@@ -255,13 +318,16 @@ func asJob(row store.Job, err error) (Job, error) {
 		ID: row.ID, Object: "job", Status: State(row.State), Attempts: row.Attempts,
 		Created: row.Created, Started: row.Started, Finished: row.Finished,
 	}
+	if row.Paused && j.Status == Queued {
+		j.Status = Paused
+	}
 	if row.ErrorCode != "" {
 		j.Error = &Failure{Code: row.ErrorCode, Message: row.Error, Step: row.ErrorStep}
 	}
 	for _, part := range []struct {
 		text json.RawMessage
 		into any
-	}{{row.Spec, &j.Spec}, {row.Progress, &j.Progress}, {row.Result, &j.Result}} {
+	}{{row.Spec, &j.Spec}, {row.Progress, &j.Progress}, {row.Result, &j.Result}, {row.Metadata, &j.Metadata}} {
 		if len(part.text) == 0 {
 			continue
 		}
@@ -295,7 +361,12 @@ func (q *Queue) fresh(j Job) Job {
 
 // List returns jobs, newest first, after the given id.
 func (q *Queue) List(ctx context.Context, after string, limit int) (page []Job, more bool, err error) {
-	rows, more, err := q.store.Jobs(ctx, after, limit)
+	return q.ListLike(ctx, after, limit, nil)
+}
+
+// ListLike is List of the jobs that have all of these pairs in their metadata.
+func (q *Queue) ListLike(ctx context.Context, after string, limit int, pairs Metadata) (page []Job, more bool, err error) {
+	rows, more, err := q.store.Jobs(ctx, after, limit, pairs)
 	if err != nil {
 		return nil, false, err
 	}
@@ -341,7 +412,7 @@ func (q *Queue) Cancel(ctx context.Context, id string) (Job, error) {
 		case state.Over():
 			return fault.New(fault.Conflict, "%s is %s already", id, state).WithCode("already_finished")
 		case state == Queued:
-			row.State, row.Finished = string(Cancelled), now()
+			row.State, row.Finished, row.News = string(Cancelled), now(), "The job was cancelled"
 		}
 		row.Cancel = true
 		return nil
@@ -398,7 +469,7 @@ func (q *Queue) Counts(ctx context.Context) (map[State]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	counts := map[State]int{Queued: 0, Running: 0, Succeeded: 0, Failed: 0, Cancelled: 0}
+	counts := map[State]int{Queued: 0, Paused: 0, Running: 0, Succeeded: 0, Failed: 0, Cancelled: 0}
 	for state, n := range rows {
 		counts[State(state)] = n
 	}

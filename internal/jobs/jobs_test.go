@@ -214,7 +214,7 @@ func TestTwentyJobsTwoWorkers(t *testing.T) {
 		}
 	}
 	counts, err := p.Counts(t.Context())
-	if err != nil || counts[jobs.Succeeded] != 20 || len(counts) != 5 {
+	if err != nil || counts[jobs.Succeeded] != 20 || len(counts) != 6 {
 		t.Errorf("counts %v, %v", counts, err)
 	}
 	mu.Lock()

@@ -26,6 +26,7 @@ var (
 	errSlice     = errors.New("the job's slice is over")
 	errShutdown  = errors.New("the server is stopping")
 	errStorage   = errors.New("the job's curve cannot be stored")
+	errPaused    = errors.New("the job was paused")
 )
 
 // errGone ends a change of a job that is no longer this run's.
@@ -79,7 +80,7 @@ func (q *Queue) claim() (*run, bool, error) {
 	row, found, err := q.store.ClaimJob(ctx, string(Queued), func(row *store.Job) error {
 		row.State = string(Running)
 		if row.Started == nil {
-			row.Started = now()
+			row.Started, row.News = now(), "The job started"
 		}
 		return nil
 	})
@@ -206,6 +207,7 @@ func (r *run) flush(ctx context.Context) error {
 type outcome struct {
 	state   State
 	result  json.RawMessage // of a job that succeeded
+	report  string          // its result file
 	failure Failure
 }
 
@@ -269,6 +271,11 @@ func (r *run) finish(o outcome) (again bool, err error) {
 		if err := r.flush(ctx); err != nil {
 			return err
 		}
+		if o.state == Succeeded {
+			if o.report, err = r.q.report(ctx, r.job.ID); err != nil {
+				return err
+			}
+		}
 		job, err = asJob(r.q.store.ChangeJob(ctx, r.job.ID, o.apply))
 		return err
 	})
@@ -295,6 +302,16 @@ func (o outcome) apply(row *store.Job) error {
 	state := o.state
 	if state == Queued && row.Cancel {
 		state = Cancelled
+	}
+	switch {
+	case state == Queued && row.Paused:
+		row.News = "The job was paused"
+	case state == Cancelled:
+		row.News = "The job was cancelled"
+	case state == Succeeded:
+		row.News, row.Report = "The job has completed", o.report
+	case state == Failed:
+		row.News = "The job failed: " + o.failure.Message
 	}
 	row.State = string(state)
 	row.Error, row.ErrorCode, row.ErrorStep = o.failure.Message, o.failure.Code, o.failure.Step

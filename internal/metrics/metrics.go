@@ -18,6 +18,7 @@ import (
 	"afina/internal/assistant"
 	"afina/internal/engine"
 	"afina/internal/jobs"
+	"afina/internal/lint"
 )
 
 // maxLabels bounds the values of a label; what comes after them is "other".
@@ -39,6 +40,7 @@ type Meters struct {
 	prompt       *prometheus.CounterVec
 	generated    *prometheus.CounterVec
 	answers      *prometheus.CounterVec
+	verdicts     *prometheus.CounterVec
 
 	running *prometheus.GaugeVec
 	waiting *prometheus.GaugeVec
@@ -75,6 +77,8 @@ func New(version string) *Meters {
 		generated: counter("afina_generated_tokens_total", "Tokens written in answers.", "model"),
 		answers:   counter("afina_answers_total", "Answers, by how they ended: stop, length, canceled, error.", "model", "reason"),
 
+		verdicts: counter("afina_math_verdicts_total", "Claims of mathematics in the answers that were checked, by verdict: true, false, unknown, malformed.",
+			"model", "verdict"),
 		running: gauge("afina_engine_running", "Requests in the engine's latest pass.", "model"),
 		waiting: gauge("afina_engine_waiting", "Requests that waited for a slot at the engine's latest pass.", "model"),
 		batch: histogram("afina_engine_batch_tokens", "Tokens computed together in a pass.",
@@ -86,7 +90,7 @@ func New(version string) *Meters {
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version(), "arch": runtime.GOARCH}})
 	build.Set(1)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		build, m.curves, m.jobs, m.requests, m.firstToken, m.nextToken, m.answerTokens, m.prompt, m.generated, m.answers,
+		build, m.curves, m.jobs, m.requests, m.firstToken, m.nextToken, m.answerTokens, m.prompt, m.generated, m.answers, m.verdicts,
 		m.running, m.waiting, m.batch, m.pass)
 	m.Queue(nil)
 	return m
@@ -108,7 +112,7 @@ func (m *Meters) Forget(job string) { m.curves.drop(job) }
 
 // Queue sets how many jobs are in each state.
 func (m *Meters) Queue(counts map[jobs.State]int) {
-	for _, s := range []jobs.State{jobs.Queued, jobs.Running, jobs.Succeeded, jobs.Failed, jobs.Cancelled} {
+	for _, s := range []jobs.State{jobs.Queued, jobs.Paused, jobs.Running, jobs.Succeeded, jobs.Failed, jobs.Cancelled} {
 		m.jobs.WithLabelValues(string(s)).Set(float64(counts[s]))
 	}
 }
@@ -133,6 +137,14 @@ func (m *Meters) Answer(t assistant.Timing) {
 	between := m.nextToken.WithLabelValues(model)
 	for _, s := range t.BetweenTokens {
 		between.Observe(s)
+	}
+}
+
+// Verdicts takes what was found in the mathematics of an answer.
+func (m *Meters) Verdicts(model string, c lint.Counts) {
+	model = m.models.of(strings.ToLower(model))
+	for verdict, n := range map[string]int{"true": c.True, "false": c.False, "unknown": c.Unknown, "malformed": c.Malformed} {
+		m.verdicts.WithLabelValues(model, verdict).Add(float64(n))
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"afina/internal/engine"
 	"afina/internal/finetune"
 	"afina/internal/jobs"
+	"afina/internal/lint"
 	"afina/internal/metrics"
 )
 
@@ -119,8 +120,8 @@ func TestOnlyTheNewestJobs(t *testing.T) {
 
 func TestQueue(t *testing.T) {
 	m := metrics.New("v1")
-	if n := count(t, m, "afina_jobs"); n != 5 {
-		t.Errorf("%d states before the first news, want 5", n)
+	if n := count(t, m, "afina_jobs"); n != 6 {
+		t.Errorf("%d states before the first news, want 6", n)
 	}
 	m.Queue(map[jobs.State]int{jobs.Running: 2, jobs.Failed: 1})
 	m.Queue(map[jobs.State]int{jobs.Running: 1, jobs.Queued: 7})
@@ -129,6 +130,7 @@ func TestQueue(t *testing.T) {
 # TYPE afina_jobs gauge
 afina_jobs{state="cancelled"} 0
 afina_jobs{state="failed"} 0
+afina_jobs{state="paused"} 0
 afina_jobs{state="queued"} 7
 afina_jobs{state="running"} 1
 afina_jobs{state="succeeded"} 0
@@ -164,6 +166,20 @@ afina_prompt_tokens_total{model="mates"} 35
 			t.Errorf("no line %s", line)
 		}
 	}
+}
+
+func TestVerdicts(t *testing.T) {
+	m := metrics.New("v1")
+	m.Verdicts("Mates", lint.Counts{Claims: 6, True: 3, False: 2, Malformed: 1})
+	m.Verdicts("mates", lint.Counts{Claims: 1, True: 1})
+	compare(t, m, `
+# HELP afina_math_verdicts_total Claims of mathematics in the answers that were checked, by verdict: true, false, unknown, malformed.
+# TYPE afina_math_verdicts_total counter
+afina_math_verdicts_total{model="mates",verdict="false"} 2
+afina_math_verdicts_total{model="mates",verdict="malformed"} 1
+afina_math_verdicts_total{model="mates",verdict="true"} 4
+afina_math_verdicts_total{model="mates",verdict="unknown"} 0
+`, "afina_math_verdicts_total")
 }
 
 func TestEngineAndRequests(t *testing.T) {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -22,6 +23,10 @@ type Dataset struct {
 	Conversations int       `bun:"conversations"`
 	Bytes         int64     `bun:"bytes"`
 	Created       time.Time `bun:"created"` // UTC; set by AddDataset
+	// Expires is when it may be removed; nil: never. UTC, whole seconds.
+	Expires *time.Time `bun:"expires"`
+
+	Math json.RawMessage `bun:"math,type:text,nullzero"` // counts of its claims, opaque here; may be nil
 }
 
 // AddDataset stores a new row and returns it with its Seq and Created.
@@ -45,10 +50,10 @@ func noDataset(id string) *fault.Error {
 	return fault.New(fault.NotFound, "there is no dataset %q", id).WithCode("dataset_not_found")
 }
 
-// DatasetLike returns the oldest dataset of that name and SHA-256, if there is
-// one.
+// DatasetLike returns the oldest dataset of that name and SHA-256 that stays for
+// good, if there is one.
 func (s *Store) DatasetLike(ctx context.Context, name, sha256 string) (d Dataset, found bool, err error) {
-	err = s.db.NewSelect().Model(&d).Where("name = ? AND sha256 = ?", name, sha256).OrderExpr("seq").Limit(1).Scan(ctx)
+	err = s.db.NewSelect().Model(&d).Where("name = ? AND sha256 = ?", name, sha256).Where("expires IS NULL").OrderExpr("seq").Limit(1).Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
 		return d, false, nil
 	}
@@ -83,8 +88,7 @@ func (s *Store) from(ctx context.Context, q *bun.SelectQuery, table, after strin
 	var seq int64
 	err := s.db.NewSelect().Table(table).Column("seq").Where("id = ?", after).Scan(ctx, &seq)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fault.New(fault.Invalid, "after names %q, which is not in the list; leave it out to begin with the newest", after).
-			WithParam("after")
+		return nil, strangeCursor(after)
 	}
 	return q.Where("seq < ?", seq), broken(err, "read cursor "+after)
 }
@@ -129,7 +133,7 @@ func (s *Store) Using(ctx context.Context, dataset string) (job string, err erro
 func using(ctx context.Context, db bun.IDB, dataset string) (job string, err error) {
 	err = db.NewSelect().Model((*Job)(nil)).Column("id").
 		Where(live).
-		Where("dataset = ?0 OR dataset = (SELECT name FROM datasets WHERE id = ?0)", dataset).
+		Where("?0 IN (dataset, validation) OR (SELECT name FROM datasets WHERE id = ?0) IN (dataset, validation)", dataset).
 		Limit(1).Scan(ctx, &job)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil

@@ -27,13 +27,22 @@ type Job struct {
 	Error       string          `bun:"error"`
 	ErrorCode   string          `bun:"error_code"`
 	ErrorStep   int             `bun:"error_step"`
-	Cancel      bool            `bun:"cancel"`       // asked to stop
+	Cancel      bool            `bun:"cancel"` // asked to stop
+	Paused      bool            `bun:"paused"` // asked to wait: while queued, no worker takes it
+	Metadata    json.RawMessage `bun:"metadata,type:text,nullzero"`
+	Validation  string          `bun:"validation"`   // id or name of a second dataset it needs, or ""
 	Attempts    int             `bun:"attempts"`     // how often the process died under it since its last checkpoint
 	Key         string          `bun:"key,nullzero"` // idempotency key; may be empty
 	Fingerprint string          `bun:"fingerprint"`  // of the request that came with Key
 	Created     time.Time       `bun:"created"`      // UTC; set by AddJob
 	Started     *time.Time      `bun:"started"`
 	Finished    *time.Time      `bun:"finished"`
+
+	// News is told of the job when the row is next written: what changed, in
+	// words. Report is the text of its result file, stored with it; both may be
+	// empty.
+	News   string `bun:"-"`
+	Report string `bun:"-"`
 }
 
 // live is the condition of a job that is not over.
@@ -74,6 +83,9 @@ func (s *Store) AddJob(ctx context.Context, j Job, limit int, also func(tx *sql.
 		if _, err := tx.NewInsert().Model(&j).Exec(ctx); err != nil {
 			return err
 		}
+		if err := s.news(ctx, tx, &j); err != nil {
+			return err
+		}
 		if also == nil {
 			return nil
 		}
@@ -84,6 +96,9 @@ func (s *Store) AddJob(ctx context.Context, j Job, limit int, also func(tx *sql.
 
 // admit refuses a job for which there is no room, or whose name is taken.
 func admit(ctx context.Context, tx bun.Tx, j Job, limit int) error {
+	if j.State != "queued" { // it is over before it began
+		return nil
+	}
 	queued, err := tx.NewSelect().Model((*Job)(nil)).Where("state = 'queued'").Count(ctx)
 	if err != nil {
 		return err
@@ -145,9 +160,13 @@ func find(ctx context.Context, db bun.IDB, id string) (j Job, err error) {
 	return j, err
 }
 
-// Jobs lists jobs, newest first, after the given id ("": from the newest).
-func (s *Store) Jobs(ctx context.Context, after string, limit int) (page []Job, more bool, err error) {
+// Jobs lists jobs, newest first, after the given id ("": from the newest): all
+// of them, or those whose metadata has all of the given pairs.
+func (s *Store) Jobs(ctx context.Context, after string, limit int, metadata map[string]string) (page []Job, more bool, err error) {
 	q := s.db.NewSelect().Model(&page).OrderExpr("seq DESC").Limit(int64(limit) + 1)
+	for key, value := range metadata {
+		q = q.Where("EXISTS (SELECT 1 FROM json_each(metadata) AS m WHERE m.key = ? AND m.value = ?)", key, value)
+	}
 	if q, err = s.from(ctx, q, "jobs", after); err != nil {
 		return nil, false, err
 	}
@@ -164,13 +183,16 @@ func (s *Store) JobsIn(ctx context.Context, state string) ([]Job, error) {
 	return all, broken(err, "list jobs by state")
 }
 
-// CountJobs is how many jobs are in each state; states without jobs are absent.
+// CountJobs is how many jobs are in each state, "paused" being one of them;
+// states without jobs are absent.
 func (s *Store) CountJobs(ctx context.Context) (map[string]int, error) {
 	var rows []struct {
 		State string
 		N     int
 	}
-	err := s.db.NewSelect().Model((*Job)(nil)).Column("state").ColumnExpr("count(*) AS n").Group("state").Scan(ctx, &rows)
+	err := s.db.NewSelect().Model((*Job)(nil)).
+		ColumnExpr("CASE WHEN state = 'queued' AND paused THEN 'paused' ELSE state END AS state").
+		ColumnExpr("count(*) AS n").GroupExpr("1").Scan(ctx, &rows)
 	counts := make(map[string]int, len(rows))
 	for _, r := range rows {
 		counts[r.State] = r.N
@@ -187,16 +209,16 @@ func (s *Store) ChangeJob(ctx context.Context, id string, change func(j *Job) er
 		if j, err = find(ctx, tx, id); err != nil {
 			return err
 		}
-		return alter(ctx, tx, &j, change)
+		return s.alter(ctx, tx, &j, change)
 	})
 	return j, err
 }
 
-// ClaimJob is ChangeJob on the oldest job in the given state. found is false
-// when there is none.
+// ClaimJob is ChangeJob on the oldest job in the given state that is not paused.
+// found is false when there is none.
 func (s *Store) ClaimJob(ctx context.Context, state string, change func(j *Job) error) (j Job, found bool, err error) {
 	err = s.change(ctx, "claim a job", func(tx bun.Tx) error {
-		err := tx.NewSelect().Model(&j).Where("state = ?", state).OrderExpr("seq").Limit(1).Scan(ctx)
+		err := tx.NewSelect().Model(&j).Where("state = ?", state).Where("NOT paused").OrderExpr("seq").Limit(1).Scan(ctx)
 		if errors.Is(err, sql.ErrNoRows) {
 			found = false
 			return nil
@@ -205,17 +227,22 @@ func (s *Store) ClaimJob(ctx context.Context, state string, change func(j *Job) 
 			return err
 		}
 		found = true
-		return alter(ctx, tx, &j, change)
+		return s.alter(ctx, tx, &j, change)
 	})
 	return j, found && err == nil, err
 }
 
-func alter(ctx context.Context, tx bun.Tx, j *Job, change func(j *Job) error) error {
+func (s *Store) alter(ctx context.Context, tx bun.Tx, j *Job, change func(j *Job) error) error {
 	if err := change(j); err != nil {
 		return err
 	}
-	_, err := tx.NewUpdate().Model(j).WherePK().Exec(ctx)
-	return err
+	if _, err := tx.NewUpdate().Model(j).WherePK().Exec(ctx); err != nil {
+		return err
+	}
+	if err := s.news(ctx, tx, j); err != nil || j.Report == "" {
+		return err
+	}
+	return s.report(ctx, tx, j)
 }
 
 // DeleteJob removes a job and its curve, if may allows it.
@@ -257,7 +284,10 @@ func (s *Store) Record(ctx context.Context, id string, progress json.RawMessage,
 			rows[i] = row{Job: seq, Step: p.Step, Data: p.Data}
 		}
 		_, err = tx.NewInsert().Model(&rows).On("CONFLICT (job, step) DO UPDATE").Set("data = EXCLUDED.data").Exec(ctx)
-		return err
+		if err != nil {
+			return err
+		}
+		return s.steps(ctx, tx, seq, points)
 	})
 	return running && err == nil, err
 }

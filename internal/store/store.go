@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -113,7 +114,19 @@ func connect(ctx context.Context, path string) (*bun.DB, error) {
 	if err := migrate(ctx, pool); err != nil {
 		return nil, errors.Join(broken(err, "open "+path), pool.Close())
 	}
-	return bun.NewDB(pool, sqlitedialect.New()), nil
+	return bun.NewDB(pool, texts{sqlitedialect.New()}), nil
+}
+
+// texts is the dialect for texts that callers made up: bun writes values into
+// statements, where SQLite stops reading at a NUL.
+type texts struct{ *sqlitedialect.Dialect }
+
+// AppendString writes a text as a literal, one with a NUL by its bytes.
+func (d texts) AppendString(b []byte, s string) []byte {
+	if strings.IndexByte(s, 0) < 0 {
+		return d.Dialect.AppendString(b, s)
+	}
+	return fmt.Appendf(b, "CAST(x'%x' AS TEXT)", s)
 }
 
 func migrate(ctx context.Context, pool *sql.DB) error {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"syscall"
@@ -89,7 +90,7 @@ func want(t *testing.T, err error, kind fault.Kind, words ...string) {
 func TestOpenAgainKeepsRows(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a b?c%20#d")
 	s := open(t, dir)
-	d, err := s.AddDataset(t.Context(), store.Dataset{ID: "ds_1", Name: "álgebra's \"x\"", SHA256: "ff", Conversations: 3, Bytes: 9})
+	d, err := s.AddDataset(t.Context(), store.Dataset{ID: "ds_1", Name: "álgebra's \"x\"", SHA256: "ff", Conversations: 3, Bytes: 9, Math: json.RawMessage(`{"true":2}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +102,7 @@ func TestOpenAgainKeepsRows(t *testing.T) {
 	}
 	s = open(t, dir)
 	gd, err := s.Dataset(t.Context(), "ds_1")
-	if err != nil || gd != d {
+	if err != nil || !reflect.DeepEqual(gd, d) {
 		t.Errorf("dataset after reopening = %+v, %v; want %+v", gd, err, d)
 	}
 	gj, err := s.Job(t.Context(), "job_1")
@@ -150,7 +151,7 @@ func TestNotFound(t *testing.T) {
 	want(t, s.DeleteJob(t.Context(), "job_x", nil), fault.NotFound)
 	_, err = s.Points(t.Context(), "job_x")
 	want(t, err, fault.NotFound)
-	_, _, err = s.Jobs(t.Context(), "job_x", 5)
+	_, _, err = s.Jobs(t.Context(), "job_x", 5, nil)
 	want(t, err, fault.Invalid, "after")
 	_, _, err = s.Datasets(t.Context(), "ds_x", 5)
 	want(t, err, fault.Invalid, "after")
@@ -166,7 +167,7 @@ func TestListNewestFirst(t *testing.T) {
 	}
 	var jobs, sets []string
 	for after, more := "", true; more; {
-		page, m, err := s.Jobs(t.Context(), after, 3)
+		page, m, err := s.Jobs(t.Context(), after, 3, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -457,4 +458,33 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	add(t, s, big)
+}
+
+// TestStrangeTexts: what callers write reaches the database as it is, and finds
+// nothing that is not there.
+func TestStrangeTexts(t *testing.T) {
+	s := open(t, t.TempDir())
+	for _, text := range []string{"a\x00b", "\x00", "'; DROP TABLE jobs; --", "?", "\xff", "%"} {
+		if _, err := s.Job(t.Context(), text); fault.KindOf(err) != fault.NotFound {
+			t.Errorf("job %q: %v", text, err)
+		}
+		if _, err := s.File(t.Context(), text); fault.KindOf(err) != fault.NotFound {
+			t.Errorf("file %q: %v", text, err)
+		}
+		if _, _, err := s.Jobs(t.Context(), text, 1, nil); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("after %q: %v", text, err)
+		}
+		if page, _, err := s.Jobs(t.Context(), "", 1, map[string]string{text: text}); err != nil || len(page) != 0 {
+			t.Errorf("metadata %q: %v, %v", text, page, err)
+		}
+		if named, err := s.DatasetsNamed(t.Context(), text, 1); err != nil || len(named) != 0 {
+			t.Errorf("name %q: %v, %v", text, named, err)
+		}
+	}
+	if _, err := s.AddDataset(t.Context(), store.Dataset{ID: "ds_1", Name: "a\x00b"}); err != nil {
+		t.Fatal(err)
+	}
+	if named, err := s.DatasetsNamed(t.Context(), "a\x00b", 1); err != nil || len(named) != 1 || named[0].Name != "a\x00b" {
+		t.Errorf("%+v, %v", named, err)
+	}
 }

@@ -44,6 +44,7 @@ type state struct {
 	FirstEval *float64 `json:"first_eval"`
 	BestEval  *float64 `json:"best_eval"`
 	BestStep  int      `json:"best_step"`
+	BestScore *float64 `json:"best_score,omitempty"`
 	Waited    int      `json:"waited"` // evaluations since BestStep
 	Stopped   bool     `json:"stopped"`
 	Pending   bool     `json:"pending"`  // the held-out loss of Step is yet to be measured
@@ -148,6 +149,9 @@ func (l *loop) advance(ctx context.Context) error {
 		if l.state.Pending {
 			eval, err := l.evaluate(ctx)
 			if err != nil {
+				return err
+			}
+			if err := l.mark(ctx); err != nil {
 				return err
 			}
 			l.judge(eval)
@@ -283,12 +287,12 @@ func (l *loop) evaluate(ctx context.Context) (float64, error) {
 func (l *loop) judge(eval float64) {
 	s := &l.state
 	s.Event.EvalLoss, s.Pending = &eval, false
-	if s.BestEval != nil && eval >= *s.BestEval {
+	if !l.better(eval) {
 		s.Waited++
 		s.Stopped = l.o.Patience > 0 && s.Waited >= l.o.Patience
 		return
 	}
-	s.BestEval, s.BestStep, s.Waited = &eval, s.Step, 0
+	s.BestEval, s.BestScore, s.BestStep, s.Waited = &eval, s.Event.Score, s.Step, 0
 	l.best = l.room
 	for i, p := range l.params {
 		copy(l.best[i], p.Value)
@@ -300,7 +304,7 @@ func (l *loop) finish() Result {
 	s := &l.state
 	r := Result{
 		Steps: s.Step, BestStep: s.Step, TrainLoss: s.LossSum / float64(max(s.Counted, 1)),
-		FirstEval: s.FirstEval, EvalLoss: s.BestEval, Stopped: s.Stopped,
+		FirstEval: s.FirstEval, EvalLoss: s.BestEval, Score: s.BestScore, Stopped: s.Stopped,
 	}
 	if s.BestStep > 0 {
 		r.BestStep = s.BestStep

@@ -9,6 +9,7 @@ package train
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"afina/internal/chat"
@@ -36,6 +37,13 @@ type Options struct {
 	SaveEvery    int     // steps between checkpoints; 0: only at the end and when stopped
 	Patience     int     // evaluations without improvement before stopping early; 0: never
 	Seed         uint64
+
+	// Marks marks the adapter wherever the held-out loss is measured; nil: not.
+	// With ByMarks the best step is the one with the best score. Marked is how many
+	// answers a score is of: runs that differ in it are different runs.
+	Marks   Marker `json:"-"`
+	ByMarks bool   `json:",omitempty"`
+	Marked  int    `json:",omitempty"`
 }
 
 // Event is what an observer is told after each step. A run that goes on from a
@@ -51,6 +59,9 @@ type Event struct {
 	TokensPerSecond float64
 	ETASeconds      float64
 	Checkpoint      bool // a checkpoint of this step is on disk
+
+	Score *float64        `json:",omitempty"` // share of right answers, when marked at this step
+	Marks json.RawMessage `json:",omitempty"` // the whole of the marks
 }
 
 // Result is how a run ended.
@@ -60,6 +71,7 @@ type Result struct {
 	TrainLoss float64  // mean over the last epoch's steps
 	EvalLoss  *float64 // at BestStep
 	FirstEval *float64 // before the first step
+	Score     *float64 // at BestStep; nil when nothing was marked
 	Stopped   bool     // early
 }
 

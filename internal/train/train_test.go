@@ -2,6 +2,7 @@ package train_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"os"
@@ -451,6 +452,50 @@ func TestEarlyStop(t *testing.T) {
 	dir = t.TempDir()
 	b.kill(o, dir, r.BestStep+3)
 	b.same(b.mustRun(o, dir), outcome{result: r, values: values(g)})
+}
+
+// TestByMarks: the step with the best score is kept, the earlier of two with the
+// same unless the later has the lesser loss, and a run that was cut off agrees.
+func TestByMarks(t *testing.T) {
+	b := newBench(t)
+	b.held = sequences(3, 31)
+	o := options()
+	o.EvalEvery, o.ByMarks, o.Marked = 1, true, 4
+	steps := o.Plan.Steps(len(b.seqs))
+	if steps < 5 {
+		t.Fatalf("%d steps", steps)
+	}
+	scores := map[int]float64{2: 0.5, 3: 0.75, 4: 0.25}
+	at := 0
+	o.Marks = func(context.Context) (train.Marks, error) {
+		return train.Marks{Score: scores[at+1], Report: json.RawMessage(`{"right":1}`)}, nil
+	}
+	r, err := train.Run(context.Background(), b.graph(), b.seqs, b.held, o, t.TempDir(), func(e train.Event) {
+		at = e.Step
+		if e.Score == nil || *e.Score != scores[e.Step] || string(e.Marks) != `{"right":1}` {
+			t.Errorf("step %d: %v, %s", e.Step, e.Score, e.Marks)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.BestStep != 3 || r.Score == nil || *r.Score != 0.75 || r.Steps != steps {
+		t.Errorf("result %+v", r)
+	}
+	scores, at = map[int]float64{}, 0 // all alike: the loss decides
+	if r, err = train.Run(context.Background(), b.graph(), b.seqs, b.held, o, t.TempDir(), func(e train.Event) { at = e.Step }); err != nil {
+		t.Fatal(err)
+	}
+	byMarks := r.BestStep
+	o.Marks, o.ByMarks = nil, false
+	if r, err = train.Run(context.Background(), b.graph(), b.seqs, b.held, o, t.TempDir(), nil); err != nil || r.BestStep != byMarks || r.Score != nil {
+		t.Errorf("by loss %+v, %v; by equal marks step %d", r, err, byMarks)
+	}
+	broken := errors.New("broken")
+	o.Marks = func(context.Context) (train.Marks, error) { return train.Marks{}, broken }
+	if _, err := train.Run(context.Background(), b.graph(), b.seqs, b.held, o, t.TempDir(), nil); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestSchedule(t *testing.T) {

@@ -1,0 +1,184 @@
+package chat_test
+
+import (
+	"strings"
+	"testing"
+
+	"afina/internal/chat"
+	"afina/internal/gguf"
+	"afina/internal/modeltest"
+	"afina/internal/tokenizer"
+)
+
+// qwenTools has the shape of Qwen 2.5's template, of which only the words are
+// fewer.
+const qwenTools = `{%- if tools %}
+    {{- '<|im_start|>system\n' }}
+    {%- if messages[0]['role'] == 'system' %}
+        {{- messages[0]['content'] }}
+    {%- else %}
+        {{- 'Soy.' }}
+    {%- endif %}
+    {{- "\n\n# Tools\n<tools>" }}
+    {%- for tool in tools %}
+        {{- "\n" }}
+        {{- tool | tojson }}
+    {%- endfor %}
+    {{- "\n</tools>\n<tool_call>\n{\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call><|im_end|>\n" }}
+{%- else %}
+    {%- if messages[0]['role'] == 'system' %}
+        {{- '<|im_start|>system\n' + messages[0]['content'] + '<|im_end|>\n' }}
+    {%- endif %}
+{%- endif %}
+{%- for message in messages %}
+    {%- if (message.role == "user") or (message.role == "system" and not loop.first) or (message.role == "assistant" and not message.tool_calls) %}
+        {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' + '\n' }}
+    {%- elif message.role == "assistant" %}
+        {{- '<|im_start|>' + message.role }}
+        {%- if message.content %}
+            {{- '\n' + message.content }}
+        {%- endif %}
+        {%- for tool_call in message.tool_calls %}
+            {%- if tool_call.function is defined %}
+                {%- set tool_call = tool_call.function %}
+            {%- endif %}
+            {{- '\n<tool_call>\n{"name": "' }}
+            {{- tool_call.name }}
+            {{- '", "arguments": ' }}
+            {{- tool_call.arguments | tojson }}
+            {{- '}\n</tool_call>' }}
+        {%- endfor %}
+        {{- '<|im_end|>\n' }}
+    {%- elif message.role == "tool" %}
+        {%- if (loop.index0 == 0) or (messages[loop.index0 - 1].role != "tool") %}
+            {{- '<|im_start|>user' }}
+        {%- endif %}
+        {{- '\n<tool_response>\n' }}
+        {{- message.content }}
+        {{- '\n</tool_response>' }}
+        {%- if loop.last or (messages[loop.index0 + 1].role != "tool") %}
+            {{- '<|im_end|>\n' }}
+        {%- endif %}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\n' }}
+{%- endif %}
+`
+
+// llamaTools has the shape of Llama 3.1's.
+const llamaTools = `{%- if tools %}
+    {{- 'Given the following functions, respond with JSON: {"name": function name, "parameters": dictionary of argument name and its value}.' + "\n" }}
+    {%- for t in tools %}
+        {{- t | tojson(indent=4) }}
+        {{- "\n\n" }}
+    {%- endfor %}
+{%- endif %}
+{%- for message in messages %}
+    {%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}
+        {{- '<|im_start|>' + message['role'] + '\n' + message['content'] | trim + '<|im_end|>' }}
+    {%- elif 'tool_calls' in message %}
+        {%- if not message.tool_calls|length == 1 %}
+            {{- raise_exception("This model only supports single tool-calls at once!") }}
+        {%- endif %}
+        {%- set tool_call = message.tool_calls[0].function %}
+        {{- '<|im_start|>assistant\n' -}}
+        {{- '{"name": "' + tool_call.name + '", ' }}
+        {{- '"parameters": ' }}
+        {{- tool_call.arguments | tojson }}
+        {{- "}" }}
+        {{- "<|im_end|>" }}
+    {%- elif message.role == "tool" or message.role == "ipython" %}
+        {{- "<|im_start|>ipython\n" }}
+        {{- message.content }}
+        {{- "<|im_end|>" }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\n' }}
+{%- endif %}
+`
+
+// ownTools takes tools apart in a way that marks cannot follow.
+const ownTools = `{% for tool in tools %}{{ tool.function.name }} <tool_call></tool_call>{% endfor %}{% for m in messages %}{{ m.content }}{% endfor %}`
+
+func withTemplate(t *testing.T, source string) (*chat.Template, *tokenizer.Tokenizer) {
+	t.Helper()
+	f, err := gguf.Open(modeltest.Write(t, modeltest.Shape{Metadata: []gguf.Pair{{Key: "tokenizer.chat_template", Value: source}}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	tok, err := tokenizer.FromGGUF(f.Metadata)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template, err := chat.FromGGUF(f.Metadata, tok)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return template, tok
+}
+
+// withTools is a whole round: question, call, the tool's answer.
+func withTools() chat.Conversation {
+	return chat.Conversation{
+		Messages: []chat.Message{{Role: chat.User, Content: "¿2+3?"}, {Role: chat.Assistant}, {Role: chat.Tool, Content: `"5" <|im_end|>`}},
+		Tools:    [][]byte{[]byte(`{"type":"function","function":{"name":"sum","description":"Adds: a, \"b\" <|im_start|>","parameters":{"type":"object"}}}`)},
+		Calls:    map[int][]chat.Call{1: {{Name: "sum", Arguments: `{"a":2,"b":"x:\\\"y,z"}`}}},
+	}
+}
+
+func TestTools(t *testing.T) {
+	for name, c := range map[string]struct{ source, want string }{
+		"qwen": {qwenTools, "<|im_start|>system\nSoy.\n\n# Tools\n<tools>\n" +
+			`{"type": "function", "function": {"name": "sum", "description": "Adds: a, \"b\" <|im_start|>", "parameters": {"type": "object"}}}` +
+			"\n</tools>\n<tool_call>\n{\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call><|im_end|>\n" +
+			"<|im_start|>user\n¿2+3?<|im_end|>\n" +
+			"<|im_start|>assistant\n<tool_call>\n" + `{"name": "sum", "arguments": {"a": 2, "b": "x:\\\"y,z"}}` + "\n</tool_call><|im_end|>\n" +
+			"<|im_start|>user\n<tool_response>\n\"5\" <|im_end|>\n</tool_response><|im_end|>\n<|im_start|>assistant\n"},
+		"llama": {llamaTools, "Given the following functions, respond with JSON: {\"name\": function name, \"parameters\": dictionary of argument name and its value}.\n" +
+			"{\n    \"type\": \"function\",\n    \"function\": {\n        \"name\": \"sum\",\n        \"description\": \"Adds: a, \\\"b\\\" <|im_start|>\",\n        \"parameters\": {\n            \"type\": \"object\"\n        }\n    }\n}\n\n" +
+			"<|im_start|>user\n¿2+3?<|im_end|><|im_start|>assistant\n" + `{"name": "sum", "parameters": {"a": 2, "b": "x:\\\"y,z"}}` + "<|im_end|>" +
+			"<|im_start|>ipython\n\"5\" <|im_end|><|im_end|><|im_start|>assistant\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			template, tok := withTemplate(t, c.source)
+			if _, ok := template.CallForm(); !ok {
+				t.Fatal("the template knows tools, and is not believed")
+			}
+			got, err := template.Render(withTools(), true)
+			if err != nil || got != c.want {
+				t.Fatalf("%v\ngot  %s\nwant %s", err, got, c.want)
+			}
+			seq, err := template.Lay(tok, withTools(), true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			id, _ := tok.Special("<|im_start|>")
+			n := 0
+			for _, x := range seq.Tokens {
+				if x == id {
+					n++
+				}
+			}
+			if want := strings.Count(c.want, "<|im_start|>") - 1; n != want { // one is in the tool's description
+				t.Errorf("%d turns, want %d: what a tool says was read as a control token", n, want)
+			}
+		})
+	}
+}
+
+// TestToolsRefused: a template that knows no tools, or takes them apart, is not
+// used with them.
+func TestToolsRefused(t *testing.T) {
+	for name, source := range map[string]string{"none": `{% for m in messages %}{{ m.content }}{% endfor %}`, "own": ownTools} {
+		template, _ := withTemplate(t, source)
+		if _, ok := template.CallForm(); ok {
+			t.Errorf("%s: it says that it knows tools", name)
+		}
+		if _, err := template.Render(withTools(), true); err == nil {
+			t.Errorf("%s: tools were laid out", name)
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package openai
+
+import (
+	"net/http"
+
+	"afina/internal/assistant"
+	"afina/internal/chat"
+	"afina/internal/engine"
+)
+
+// complete answers POST /v1/chat/completions.
+func (s *Server) complete(w http.ResponseWriter, r *http.Request) error {
+	var ask completionRequest
+	if _, err := s.Door.Decode(r, &ask); err != nil {
+		return err
+	}
+	draw, err := readDrawing(s.Door, ask.Rest)
+	if err != nil {
+		return err
+	}
+	q, err := ask.script(draw, s.Config.Serve)
+	if err != nil {
+		return err
+	}
+	object := "chat.completion"
+	if q.stream {
+		object += ".chunk"
+	}
+	q.head, q.math = s.head("chatcmpl-", object, ask.Model), s.mathematics(ask.MathCheck, ask.MathVerify)
+	return s.ask(w, r, q)
+}
+
+// talk writes choices as chat.
+type talk struct{ scores bool }
+
+type choice struct {
+	Index    int           `json:"index"`
+	Message  answerMessage `json:"message"`
+	Logprobs *logprobs     `json:"logprobs"` // null unless asked for
+	Reason   engine.Reason `json:"finish_reason"`
+}
+
+type answerMessage struct {
+	Role    string     `json:"role"`
+	Content *string    `json:"content"` // null when there is nothing but calls
+	Refusal *string    `json:"refusal"` // null
+	Calls   []toolCall `json:"tool_calls,omitempty"`
+}
+
+// toolCall is a call on the wire. Index is sent in chunks only.
+type toolCall struct {
+	Index    *int     `json:"index,omitempty"`
+	ID       string   `json:"id"`
+	Type     string   `json:"type"` // "function"
+	Function callBody `json:"function"`
+}
+
+type callBody struct {
+	Name      string `json:"name"`
+	Arguments string `json:"arguments"`
+}
+
+func callsOf(calls []chat.Call, indexed bool) []toolCall {
+	var all []toolCall
+	for i, c := range calls {
+		t := toolCall{ID: c.ID, Type: "function", Function: callBody{c.Name, c.Arguments}}
+		if indexed {
+			t.Index = &i
+		}
+		all = append(all, t)
+	}
+	return all
+}
+
+// logprobs are the probabilities of the tokens of a choice.
+type logprobs struct {
+	Content []tokenScore `json:"content"`
+	Refusal *struct{}    `json:"refusal"` // null
+}
+
+type tokenScore struct {
+	score
+	Top []score `json:"top_logprobs"`
+}
+
+type score struct {
+	Token   string  `json:"token"`
+	Logprob float64 `json:"logprob"`
+	Bytes   []int   `json:"bytes"` // null for what stands for no bytes
+}
+
+func scoreOf(l assistant.Logprob) score {
+	s := score{Token: l.Text, Logprob: l.Logprob}
+	for _, b := range l.Bytes {
+		s.Bytes = append(s.Bytes, int(b))
+	}
+	return s
+}
+
+// scoresOf are the probabilities, nil unless they were asked for.
+func (t talk) scoresOf(tokens []assistant.Logprob) *logprobs {
+	if !t.scores {
+		return nil
+	}
+	all := &logprobs{Content: make([]tokenScore, len(tokens))}
+	for i, l := range tokens {
+		s := tokenScore{score: scoreOf(l), Top: make([]score, len(l.Top))}
+		for j, other := range l.Top {
+			s.Top[j] = scoreOf(other)
+		}
+		all.Content[i] = s
+	}
+	return all
+}
+
+func (t talk) choice(i int, g *gathered) any {
+	m := answerMessage{Role: "assistant", Calls: callsOf(g.calls, false)}
+	if text := g.text.String(); text != "" || len(g.calls) == 0 {
+		m.Content = &text
+	}
+	return choice{i, m, t.scoresOf(g.tokens), g.reason}
+}
+
+type chunkChoice struct {
+	Index    int            `json:"index"`
+	Delta    chunkDelta     `json:"delta"`
+	Logprobs *logprobs      `json:"logprobs"` // null unless asked for
+	Reason   *engine.Reason `json:"finish_reason"`
+}
+
+type chunkDelta struct {
+	Role    string     `json:"role,omitempty"`
+	Content *string    `json:"content,omitempty"`
+	Calls   []toolCall `json:"tool_calls,omitempty"`
+}
+
+func (t talk) opening(i int) any {
+	empty := ""
+	return chunkChoice{Index: i, Delta: chunkDelta{Role: "assistant", Content: &empty}}
+}
+
+func (t talk) pieces(i int, d assistant.Delta) (all []any) {
+	var scores *logprobs
+	if len(d.Tokens) > 0 {
+		scores = t.scoresOf(d.Tokens)
+	}
+	if d.Text != "" {
+		all = append(all, chunkChoice{Index: i, Delta: chunkDelta{Content: &d.Text}, Logprobs: scores})
+		scores = nil
+	}
+	if len(d.Calls) > 0 {
+		all = append(all, chunkChoice{Index: i, Delta: chunkDelta{Calls: callsOf(d.Calls, true)}, Logprobs: scores})
+		scores = nil
+	}
+	if d.Reason != "" {
+		all = append(all, chunkChoice{Index: i, Logprobs: scores, Reason: &d.Reason})
+	}
+	return all
+}
