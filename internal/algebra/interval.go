@@ -19,10 +19,6 @@ func wide(lo, hi float64) Range {
 	return Range{lo - math.Abs(lo)*0x1p-49 - 0x1p-1070, hi + math.Abs(hi)*0x1p-49 + 0x1p-1070}
 }
 
-func (a Range) valid() bool { return a.Lo <= a.Hi }
-
-func (a Range) has(x float64) bool { return a.Lo <= x && x <= a.Hi }
-
 // sign is -1 or 1 where the whole range has it, and 0 otherwise.
 func (a Range) sign() int {
 	switch {

@@ -6,10 +6,7 @@
 // commoner reading and the statement is marked as doubtful.
 package formula
 
-import (
-	"math/big"
-	"strings"
-)
+import "math/big"
 
 // An Op says what a Node is.
 type Op uint8
@@ -200,5 +197,3 @@ var relations = map[string]string{
 	"⩽": "≤", "⩾": "≥", "≦": "≤", "≧": "≥",
 	"≈": "≈", "≃": "≈", "≅": "≈", "~=": "≈", "∈": "∈", "∉": "∉", "⊂": "⊂", "⊆": "⊂", "≡": "≡", "==": "=",
 }
-
-func joined(parts []string, by string) string { return strings.Join(parts, by) }

@@ -62,8 +62,6 @@ type lexer struct {
 	math      bool
 	fence     string
 	ambiguous bool // some numeral reads otherwise in the other mode
-	closed    []int
-	malformed [][2]int
 	depth     int
 }
 

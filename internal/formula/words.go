@@ -60,6 +60,8 @@ func (l *lexer) words() {
 	for i, t := range l.out {
 		switch {
 		case t.math || t.class != tIdent && t.class != tWord && t.class != tFunc:
+		case t.class == tIdent && (t.text == "ó" || t.text == "á" || t.text == "é"):
+			t.class = tWord
 		case t.class == tIdent && len(t.text) == 1 && strings.Contains(conjunctions, t.text) && !l.operand(i):
 			t.class = tWord
 		case t.class == tFunc && t.text == "sin" && t.end-t.start == 3 && !l.argument(i):

@@ -126,7 +126,7 @@ func read(text, question string, lang Language, mode formula.Mode, work *algebra
 	c := &checker{lang: lang, text: text, mode: mode, all: work, w: work, items: t.Items(), taken: map[int]bool{}}
 	c.sentences = split(text, c.items)
 	c.ask = understand(question, mode, work)
-	c.defs = c.define(question)
+	c.defs = c.define()
 	c.malformed()
 	c.words()
 	c.solutions()

@@ -32,7 +32,6 @@ var (
 	complexes  = regexp.MustCompile(`complej|complex|imaginari`)
 	domains    = regexp.MustCompile(`dominio|domain`)
 	deriving   = regexp.MustCompile(`deriv|differentiat`)
-	inverting  = regexp.MustCompile(`invers`)
 )
 
 // understand finds the problem in a question.
@@ -149,7 +148,7 @@ type definition struct {
 
 // define gathers the functions defined in the question and the text. One that
 // is defined twice, and not alike, is none.
-func (c *checker) define(string) map[string]definition {
+func (c *checker) define() map[string]definition {
 	defs := map[string]definition{}
 	spoilt := map[string]bool{}
 	add := func(n *formula.Node, firm bool) {

@@ -88,7 +88,7 @@ func (c *checker) finalRegion(x string) *claimedRegion {
 }
 
 func (c *checker) sentenceRegion(s *sentence, x string) *claimedRegion {
-	if noneWords.MatchString(s.text) {
+	if noneWords.MatchString(s.text) && !s.hypothetical && !c.another(s) {
 		return &claimedRegion{Region: equation.Region{Whole: true, Has: func(*formula.Node) algebra.Truth { return algebra.No }}, n: formula.New(formula.Set), start: s.start, end: s.end}
 	}
 	var out *claimedRegion
@@ -101,7 +101,7 @@ func (c *checker) sentenceRegion(s *sentence, x string) *claimedRegion {
 		next := &claimedRegion{Region: r, n: it.Node, start: it.Start, end: it.End, doubt: it.Doubt || it.Left == formula.Comma || it.Right == formula.Comma || it.Left == formula.Cut || it.Right == formula.Cut}
 		if out != nil && k > s.first {
 			switch word := strings.Trim(c.between(s, k-1, k), " ,"); word {
-			case "o", "u", "or", "∪", "o bien":
+			case "o", "ó", "u", "or", "∪", "o bien":
 				next.Region = equation.Either(out.Region, r)
 				next.start, next.n = out.start, formula.New(formula.List, out.n, it.Node)
 				next.doubt = next.doubt || out.doubt

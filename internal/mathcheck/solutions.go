@@ -15,7 +15,7 @@ var (
 	soleWord   = regexp.MustCompile(`única|only|unique|solo|sólo|just`)
 	noneWords  = regexp.MustCompile(`(no (tiene|hay|existen?|posee)( ningun[ao]s?| ninguna| una)?|sin|carece de|ninguna) (solución|soluciones|solucion|raíz|raíces)|no solutions?|no real (solutions?|roots?)|has no (real )?(solutions?|roots?)|conjunto vacío|empty set|no existe solución|incompatible`)
 	allWords   = regexp.MustCompile(`infinit[ao]s soluciones|infinitely many|infinite solutions|(tod[oa]s? (los )?(números? )?real(es)?)|every real|all real|cualquier (número|valor|real)|any (real )?(number|value)|es una identidad|is an identity`)
-	connectors = regexp.MustCompile(`^(,|;)? ?(y|e|o|u|and|or|,|;|∪|o bien|y también|or else|además)? ?(también|además)?( la otra (es )?| el otro (es )?)?$`)
+	connectors = regexp.MustCompile(`^(,|;)? ?(y|e|o|ó|u|and|or|,|;|∪|o bien|y también|or else|además)? ?(también|además)?( la otra (es )?| el otro (es )?)?$`)
 	ofWords    = regexp.MustCompile(`(soluci[oó]n(?:es)?|raíz|raíces|ceros|solutions?|roots?|zeros)( real(?:es)?| única)? (?:de|of|para|for|to)(?: la ecuación| the equation| la inecuación| the inequality)?:? ⟦(\d+)⟧ (?:son|es|are|is):? `)
 )
 
@@ -165,6 +165,13 @@ func (c *checker) claimed(k int, x string) (values []*formula.Node, named bool) 
 		return grounded(last.Args), true
 	case n.Rels[0] != "=":
 		return nil, true
+	}
+	for _, m := range n.Args[1:] {
+		for _, v := range m.Vars() {
+			if v == x {
+				return nil, true
+			}
+		}
 	}
 	for _, r := range n.Rels {
 		if r == "≈" {
@@ -416,7 +423,7 @@ func (c *checker) distinct(values []*formula.Node) int {
 func (c *checker) emptiness(solve func() equation.Solutions, plain bool) bool {
 	for i := range c.sentences {
 		s := &c.sentences[i]
-		if s.asks || s.supposes && !strings.Contains(s.text, "⟦") {
+		if s.asks || s.supposes || c.another(s) {
 			continue
 		}
 		none, all := noneWords.FindStringIndex(s.text), allWords.FindStringIndex(s.text)
@@ -448,98 +455,23 @@ func (c *checker) emptiness(solve func() equation.Solutions, plain bool) bool {
 	return false
 }
 
+// another reports whether s speaks of an equation that is not the one asked.
+func (c *checker) another(s *sentence) bool {
+	for k := s.first; k < s.last; k++ {
+		n := c.items[k].Node
+		if n.Op != formula.Rel || c.ask.equation != nil && formula.Same(n, c.ask.equation) {
+			continue
+		}
+		for _, v := range n.Vars() {
+			if v != "Δ" && v != "D" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // place is where a sentence stands in the text.
 func (c *checker) place(s *sentence) (start, end int) { return s.start, s.end }
 
 // systemAsked judges x = …, y = … against every equation of the system.
-func (c *checker) systemAsked() {
-	values := map[string]*formula.Node{}
-	first, last := -1, -1
-	for i := range c.sentences {
-		s := &c.sentences[i]
-		if s.refuted || s.supposes {
-			continue
-		}
-		for k := s.first; k < s.last; k++ {
-			for name, v := range c.assignments(k) {
-				values[name] = v
-				last = k
-				if first < 0 || s.first > first || len(values) == 1 {
-					first = k
-				}
-			}
-		}
-	}
-	if len(values) < len(c.ask.vars) || first < 0 {
-		return
-	}
-	first = min(first, last)
-	c.judgeSystem(values, first, last)
-}
-
-// assignments are the values item k gives to variables of the system.
-func (c *checker) assignments(k int) map[string]*formula.Node {
-	out := map[string]*formula.Node{}
-	n := c.items[k].Node
-	if c.items[k].Left == formula.Cut || c.items[k].Right == formula.Cut {
-		return out
-	}
-	if n.Op == formula.Tuple && len(n.Args) == len(c.ask.vars) {
-		for i, v := range grounded(n.Args) {
-			if i < len(c.ask.vars) {
-				out[c.ask.vars[i]] = v
-			}
-		}
-		return out
-	}
-	if n.Op != formula.Rel || n.Rels[0] != "=" || n.Args[0].Op != formula.Sym && n.Args[0].Op != formula.Tuple {
-		return out
-	}
-	rhs := n.Args[len(n.Args)-1]
-	if l := n.Args[0]; l.Op == formula.Tuple && rhs.Op == formula.Tuple && len(l.Args) == len(rhs.Args) {
-		for i, v := range grounded(rhs.Args) {
-			if l.Args[i].Op == formula.Sym {
-				out[l.Args[i].Name] = v
-			}
-		}
-		return out
-	}
-	for _, v := range c.ask.vars {
-		if n.Args[0].Name == v {
-			if g := grounded([]*formula.Node{rhs}); len(g) == 1 {
-				out[v] = g[0]
-			}
-		}
-	}
-	return out
-}
-
-func (c *checker) judgeSystem(values map[string]*formula.Node, first, last int) {
-	n := formula.New(formula.List)
-	for _, v := range c.ask.vars {
-		n.Args = append(n.Args, &formula.Node{Op: formula.Rel, Args: []*formula.Node{formula.Var(v), values[v]}, Rels: []string{"="}})
-	}
-	all := algebra.Yes
-	var diffs []*formula.Node
-	for _, e := range c.ask.system {
-		a, b := e.Args[0], e.Args[1]
-		diffs = append(diffs, formula.New(formula.Add, a, formula.New(formula.Neg, b)))
-		for name, v := range values {
-			a, b = a.Replace(name, v), b.Replace(name, v)
-		}
-		is := c.w.Equal(a, b)
-		if is == algebra.No {
-			f := c.report(c.items[first].Start, c.items[last].End, Solution, n, False, say(c.lang, "system", c.show(e), c.value(a), c.value(b)))
-			f.Residual = c.value(formula.New(formula.Add, a, formula.New(formula.Neg, b)))
-			return
-		}
-		all = all.And(is)
-	}
-	unique, linear := equation.System(c.w, diffs, c.ask.vars)
-	switch {
-	case all == algebra.Yes && linear && unique:
-		c.report(c.items[first].Start, c.items[last].End, Solution, n, True, say(c.lang, "systemholds"))
-	default:
-		c.report(c.items[first].Start, c.items[last].End, Solution, n, Unknown, say(c.lang, "perhaps"))
-	}
-}

@@ -29,7 +29,7 @@ func pat(re string, judge func(c *checker, s *sentence, m []string, ks []int) bo
 
 // patterns are tried on every sentence, each as often as it matches.
 var patterns = []pattern{
-	pat(`(`+items+`)(?:,)? (?:tampoco |también )?(no |sí )?(?:es|son|is|are)( not| both| all| todos| también)? (?:un |una |a |an )?(?:números? |number )?(primos?|compuestos?|primes?|composite|pares|par|impares|impar|even|odd|irracional(?:es)?|racional(?:es)?|irrational|rational|cuadrados? perfectos?|perfect squares?|enteros?|integers?)(?:\b|$)`, (*checker).classified),
+	pat(`(`+items+`)(?:,)? (?:también )?(no |sí |tampoco |nunca )?(?:es|son|is|are)( not| both| all| todos| también)? (?:un |una |a |an )?(?:números? |number )?(primos?|compuestos?|primes?|composite|pares|par|impares|impar|even|odd|irracional(?:es)?|racional(?:es)?|irrational|rational|cuadrados? perfectos?|perfect squares?|enteros?|integers?)(?:\b|$)`, (*checker).classified),
 	pat(`(`+item+`) (no |sí )?(?:es|is)( not)? (divisible por|divisible entre|divisible by|(?:un )?múltiplo de|a multiple of|(?:un )?divisor de|(?:un )?factor de|a divisor of|a factor of) (?:el )?(`+items+`)`, (*checker).divisible),
 	pat(`(mcd|máximo común divisor|gcd|greatest common divisor|highest common factor|mcm|mínimo común múltiplo|lcm|least common multiple)(?: de| of| entre) (`+items+`),? `+is+` (`+item+`)`, (*checker).common),
 	pat(`(`+item+`) (?:de|of) (`+item+`)(?:,)? `+is+` (`+item+`)`, (*checker).percentage),
@@ -102,12 +102,12 @@ func (c *checker) worded(s *sentence, ks []int, kind string, n *formula.Node, t 
 // after "de" the number is part of something else: los múltiplos de 4 son pares.
 func (c *checker) possessed(s *sentence, k int) bool {
 	b := s.before(k)
-	return weakLeft.MatchString(b) || joinsLeft.MatchString(b) || regexp.MustCompile(`(que|than|con|with|en|in|by|para|for|each|cada)$`).MatchString(b)
+	return weakLeft.MatchString(b) || joinsLeft.MatchString(b) || regexp.MustCompile(`(que|than|con|with|en|in|by|para|for|each|cada|ni|neither|nor|no|not)$`).MatchString(b)
 }
 
 func (c *checker) classified(s *sentence, m []string, _ []int) bool {
 	ks := marks(m[1])
-	if c.possessed(s, ks[0]) || s.refuted && m[2] != "no " && m[3] != " not" {
+	if c.possessed(s, ks[0]) || s.refuted && !denied(m) {
 		return false
 	}
 	word := m[4]
@@ -119,7 +119,7 @@ func (c *checker) classified(s *sentence, m []string, _ []int) bool {
 		}
 		t, of := c.class(n, word)
 		kind = of
-		if m[2] == "no " || m[3] == " not" {
+		if denied(m) {
 			if len(ks) > 1 && t == algebra.Yes {
 				t = algebra.Unknown
 			} else {
@@ -139,6 +139,11 @@ func (c *checker) classified(s *sentence, m []string, _ []int) bool {
 		}
 	}
 	return c.worded(s, ks, kind, nil, all, why, correction)
+}
+
+// denied reports whether the claim of a class is a denial.
+func denied(m []string) bool {
+	return m[2] != "" && m[2] != "sí " || m[3] == " not"
 }
 
 // natural is the natural number n is.
