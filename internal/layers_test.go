@@ -14,8 +14,8 @@ import (
 // floors is the building, ground floor first. A package imports only from
 // floors below its own, or from packages to its left on the same floor.
 var floors = [][]string{
-	{"fault", "parallel", "quant", "kernel", "formula", "algebra", "equation", "mathcheck", "sampling", "optim", "safetensors"},
-	{"gguf", "tokenizer", "chat", "model", "lora", "modeltest", "hub"},
+	{"fault", "parallel", "quant", "kernel", "formula", "algebra", "equation", "mathcheck", "sampling", "optim", "safetensors", "automaton"},
+	{"gguf", "tokenizer", "chat", "grammar", "schema", "model", "lora", "modeltest", "hub"},
 	{"data", "lint", "practice", "forward", "graph"},
 	{"engine", "train", "store", "catalog"},
 	{"assistant", "evaluate", "finetune"},

@@ -74,9 +74,13 @@ func (r *rooms) assistant(cfg config.Config) (*assistant.Assistant, error) {
 	if err != nil {
 		return nil, err
 	}
+	lookup := cfg.Serve.Lookup
+	if lookup == 0 {
+		lookup = -1 // the engine takes 0 for its default
+	}
 	return assistant.New(r.catalog, r.gang, assistant.Options{
 		Engine: engine.Options{Slots: cfg.Serve.Slots, Context: cfg.Serve.Context,
-			Queue: cfg.Serve.Queue, Chunk: cfg.Serve.PromptChunk},
+			Queue: cfg.Serve.Queue, Chunk: cfg.Serve.PromptChunk, Memory: cfg.Serve.CacheBytes, Lookup: lookup},
 		Precision: p,
 	}), nil
 }

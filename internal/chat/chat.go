@@ -55,6 +55,9 @@ type Template struct {
 	bos, eos string // names of the tokens, as templates write them
 	turn     string // what stands between a question and its answer, the answer's lead excepted
 	lead     string // blanks that the model is to write before an answer's content
+
+	form  CallForm
+	tools bool // the template teaches form
 }
 
 // The defaults, for files without a template.
@@ -114,6 +117,7 @@ func (t *Template) load(source string) error {
 		return err
 	}
 	t.program = program
+	t.form, t.tools = callForm(source)
 	trial, err := t.skeleton([]Message{{User, "x"}}, true)
 	if err != nil {
 		return err

@@ -53,6 +53,8 @@ type Serve struct {
 	Context       int     `yaml:"context" validate:"min=16,max=1048576"`
 	Queue         int     `yaml:"queue" validate:"min=1,max=100000"`
 	PromptChunk   int     `yaml:"prompt_chunk" validate:"min=1,max=8192"`
+	CacheBytes    int64   `yaml:"cache_bytes" validate:"min=1048576"` // of keys and values, per base
+	Lookup        int     `yaml:"lookup" validate:"min=0,max=32"`
 	MaxTokens     int     `yaml:"max_tokens" validate:"min=0,max=1048576"` // 0: as many as the context holds
 	Temperature   float32 `yaml:"temperature" validate:"gte=0,lte=2"`
 	TopP          float32 `yaml:"top_p" validate:"gt=0,lte=1"`
@@ -93,6 +95,7 @@ func Default() Config {
 		},
 		Serve: Serve{
 			Precision: "fast", Slots: e.Slots, Context: e.Context, Queue: e.Queue, PromptChunk: e.Chunk,
+			CacheBytes: e.Memory, Lookup: e.Lookup,
 			MaxTokens: 1024, Temperature: 0.3, TopP: 0.9, RepeatPenalty: 1,
 		},
 		Jobs: Jobs{Workers: 1, Slice: 10 * time.Minute, MaxQueued: 100, Attempts: 3},

@@ -255,6 +255,86 @@ func TestPlan(t *testing.T) {
 	})
 }
 
+// TestShare lays sequences with common beginnings with and without sharing: both
+// hold the same sequences, and shared tokens never foretell a learned one.
+func TestShare(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var seqs []chat.Sequence
+		heads := [][]int32{{}, {7, 8, 9, 10}, {7, 8, 9, 11, 12}, {5, 5, 5}}
+		for range rapid.IntRange(1, 12).Draw(t, "sequences") {
+			head := rapid.SampledFrom(heads).Draw(t, "head")
+			s := chat.Sequence{Tokens: slices.Clone(head), Learn: make([]bool, len(head))}
+			for range rapid.IntRange(2, 6).Draw(t, "tokens") {
+				s.Tokens = append(s.Tokens, rapid.Int32Range(0, 2).Draw(t, "token"))
+				s.Learn = append(s.Learn, rapid.Bool().Draw(t, "learn"))
+			}
+			s.Learn[len(s.Learn)-1] = true
+			seqs = append(seqs, s)
+		}
+		p := data.Plan{BatchSize: len(seqs), Epochs: 1, MaxTokens: rapid.SampledFrom([]int{0, 9, 20}).Draw(t, "max")}
+		plain := p.Step(seqs, 0)
+		p.Share = true
+		shared := p.Step(seqs, 0)
+		if plain.Tokens != shared.Tokens {
+			t.Fatalf("%d tokens shared, %d plain", shared.Tokens, plain.Tokens)
+		}
+		if d := cmp.Diff(unfolded(plain.Batches), unfolded(shared.Batches)); d != "" {
+			t.Fatal(d)
+		}
+		for _, b := range shared.Batches {
+			seen := map[int32]bool{}
+			for _, i := range b.Shared {
+				if seen[i] && b.Targets[i] >= 0 {
+					t.Fatalf("token %d of %+v is shared and foretells %d", i, b, b.Targets[i])
+				}
+				seen[i] = true
+			}
+			if p.MaxTokens > 0 && b.Shared != nil && len(b.Shared) > max(len(b.Tokens), 2*p.MaxTokens) {
+				t.Fatalf("%d places", len(b.Shared))
+			}
+		}
+	})
+}
+
+// unfolded are the sequences of batches, each as its tokens, targets and positions.
+func unfolded(batches []data.Batch) (all [][][3]int32) {
+	for _, b := range batches {
+		for i, first := range b.First {
+			token := int32(i)
+			if b.Shared != nil {
+				token = b.Shared[i]
+			}
+			if int(first) == i {
+				all = append(all, nil)
+			}
+			last := &all[len(all)-1]
+			*last = append(*last, [3]int32{b.Tokens[token], b.Targets[token], b.Pos[token]})
+		}
+	}
+	return all
+}
+
+// TestShareSaves: a beginning that all sequences have is in the batch once, and
+// one that is too short to pay is not shared.
+func TestShareSaves(t *testing.T) {
+	var seqs []chat.Sequence
+	for i := range int32(4) {
+		seqs = append(seqs, chat.Sequence{Tokens: []int32{1, 2, 3, 4, 10 + i, 20, 30}, Learn: []bool{false, false, false, false, false, true, true}})
+	}
+	p := data.Plan{BatchSize: 2, Accumulate: 2, Epochs: 1, MaxTokens: 100, Share: true}
+	s := p.Step(seqs, 0)
+	if len(s.Batches) != 1 || len(s.Batches[0].Tokens) != 4+4*2 || len(s.Batches[0].Shared) != 4*6 || s.Counted != 8 {
+		t.Errorf("got %+v", s)
+	}
+	for i := range seqs {
+		seqs[i].Tokens = append([]int32{1, int32(40 + i)}, seqs[i].Tokens...)
+		seqs[i].Learn = append([]bool{false, true}, seqs[i].Learn...)
+	}
+	if s := p.Step(seqs, 0); len(s.Batches) != 1 || s.Batches[0].Shared != nil {
+		t.Errorf("got %+v", s)
+	}
+}
+
 // TestPlanOrder pins the order of training: a resumed job depends on it.
 func TestPlanOrder(t *testing.T) {
 	var seqs []chat.Sequence

@@ -4,32 +4,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"runtime/debug"
 	"slices"
 	"time"
 
 	"afina/internal/forward"
-	"afina/internal/lora"
 )
 
-// slot is a place in the cache, and who has it.
+// slot is a place in the pass, and who has it.
 type slot struct {
-	req     *request      // nil: free
-	held    []int32       // tokens whose keys and values the cache holds
-	adapter *lora.Adapter // the one they were computed with
-	used    int           // the turn in which it was last run
+	req   *request // nil: free, and the pass holds nothing for it
+	since int      // the turn in which it was admitted
 
-	first, rows int // its rows in the running pass
-	asks        bool
+	// Another slot is computing a beginning that this one shares: it waits until
+	// shared positions are there.
+	after  *request
+	shared int
+
+	logits            [][]float32
+	first, rows, asks int // its rows in the running pass; how many of the last ask for logits
 }
-
-// pending is how many tokens of the slot's request have still to be run.
-func (s *slot) pending() int { return len(s.req.tokens) - len(s.held) }
 
 // Run owns the pass and loops until ctx ends: admit, run, sample, deliver. Then
 // it refuses who waits, finishes the answers begun and returns.
 func (e *Engine) Run(ctx context.Context) error {
+	defer e.tree.clearAll()
 	defer e.close()
 	for {
 		if ctx.Err() != nil {
@@ -51,15 +50,21 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
-// close refuses every request from now on, and those that wait.
+// close refuses every request from now on, and those that wait and have not begun.
 func (e *Engine) close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.closed {
+		return
+	}
 	e.closed = true
-	for _, q := range e.waiting {
+	for _, q := range e.queue.clear() {
+		if q.admitted { // it was put back, and its answer has begun
+			e.queue.push(q, false)
+			continue
+		}
 		q.out.fail(shuttingDown())
 	}
-	e.waiting = nil
 }
 
 func (e *Engine) busy() bool {
@@ -75,77 +80,33 @@ func (e *Engine) release() {
 	}
 }
 
-// free takes the request out of slot i; what the cache holds stays, for a
-// request that begins alike.
+// free takes the request out of slot i; what was computed is remembered for one
+// that begins alike.
 func (e *Engine) free(i int) {
-	e.slots[i].req = nil
+	e.leaveSlot(i, true)
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	if now := time.Now(); !e.lastEnd.IsZero() {
+		e.between += (min(now.Sub(e.lastEnd), time.Minute).Seconds() - e.between) * 0.1
+		e.lastEnd = now
+	} else {
+		e.lastEnd = now
+	}
+}
+
+// leaveSlot empties slot i, remembering what it holds if it is worth it.
+func (e *Engine) leaveSlot(i int, remember bool) {
+	s := &e.slots[i]
+	q := s.req
+	if n := e.pass.Len(i); remember {
+		e.tree.insert(q.adapter, q.tokens[:n], e.pass.Pages(i))
+	}
+	e.pass.Reset(i, 0)
+	*s = slot{}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.running--
-	e.mu.Unlock()
-}
-
-// admit gives free slots to those who wait, oldest first.
-func (e *Engine) admit() {
-	for {
-		i := e.spare()
-		if i < 0 {
-			return
-		}
-		e.mu.Lock()
-		if len(e.waiting) == 0 {
-			e.mu.Unlock()
-			return
-		}
-		q := e.waiting[0]
-		e.waiting = slices.Delete(e.waiting, 0, 1)
-		e.running++
-		e.mu.Unlock()
-		e.settle(q, i)
-	}
-}
-
-// spare is the free slot that was left the longest ago, or -1.
-func (e *Engine) spare() int {
-	best := -1
-	for i, s := range e.slots {
-		if s.req == nil && (best < 0 || s.used < e.slots[best].used) {
-			best = i
-		}
-	}
-	return best
-}
-
-// settle gives q a slot: the one whose cache begins as its prompt does, if that
-// one is free and would lose little, else spare with a copy of that beginning.
-func (e *Engine) settle(q *request, spare int) {
-	source, keep := spare, 0
-	for i := range e.slots {
-		if s := &e.slots[i]; s.adapter == q.adapter {
-			// The last token of the prompt is run in any case, for its logits.
-			if n := min(common(s.held, q.tokens), q.prompt-1); n > keep {
-				source, keep = i, n
-			}
-		}
-	}
-	target := spare
-	if s := &e.slots[source]; s.req == nil && 2*keep >= len(s.held) {
-		target = source
-	}
-	e.pass.Copy(target, source, keep)
-	s := &e.slots[target]
-	s.req, s.adapter, s.used = q, q.adapter, e.turn
-	s.held = append(s.held[:0], q.tokens[:keep]...)
-}
-
-// common is the length of the longest beginning that a and b share.
-func common(a, b []int32) int {
-	n := min(len(a), len(b))
-	for i := range n {
-		if a[i] != b[i] {
-			return i
-		}
-	}
-	return n
+	e.queue.ended(q.client)
 }
 
 // step runs one pass and hands over what it drew.
@@ -153,30 +114,24 @@ func (e *Engine) step() {
 	start := time.Now()
 	e.turn++
 	event := e.plan()
+	if len(e.rows) == 0 {
+		return
+	}
 	logits, err := e.run()
+	clear(e.rows) // lets go of the adapters
 	var numeric *forward.NumericError
 	if err != nil && !errors.As(err, &numeric) {
 		e.abandon(err)
 		return
 	}
+	e.drawAll(logits, numeric)
 	for i := range e.slots {
-		s := &e.slots[i]
-		if s.rows == 0 {
-			continue
+		if e.slots[i].rows > 0 {
+			event.Generated += e.deliver(i)
 		}
-		n := len(s.held)
-		s.held = append(s.held, s.req.tokens[n:n+s.rows]...)
-		s.used = e.turn
-		if !s.asks {
-			continue
-		}
-		row := logits[0]
-		logits = logits[1:]
-		if numeric != nil && slices.Contains(numeric.Rows, s.first+s.rows-1) {
-			e.fail(i, numeric)
-			continue
-		}
-		e.draw(i, row)
+	}
+	if event.Prompt == 0 {
+		e.cost.add(len(e.rows), time.Since(start).Seconds())
 	}
 	e.tell(event, start)
 }
@@ -201,38 +156,10 @@ func (e *Engine) abandon(err error) {
 	}
 }
 
-// fail ends the request of slot i and forgets what its cache holds.
+// fail ends the request of slot i and forgets what was computed for it.
 func (e *Engine) fail(i int, err error) {
-	s := &e.slots[i]
-	s.req.out.fail(fmt.Errorf("generate: %w", err))
-	s.held = s.held[:0]
-	e.pass.Reset(i, 0)
-	e.free(i)
-}
-
-// draw chooses the next token of slot i and hands it over.
-func (e *Engine) draw(i int, logits []float32) {
-	q := e.slots[i].req
-	for _, id := range q.never {
-		logits[id] = float32(math.Inf(-1))
-	}
-	id, err := q.sampler.Next(logits, q.tokens)
-	if err != nil {
-		e.fail(i, fmt.Errorf("draw a token: %w", err))
-		return
-	}
-	q.tokens = append(q.tokens, id)
-	t := Token{ID: id, At: time.Now()}
-	switch {
-	case slices.Contains(q.ends, id):
-		t.Reason = Stop
-	case q.drawn() >= q.limit:
-		t.Reason = Length
-	}
-	q.out.put(t)
-	if t.Reason != "" {
-		e.free(i)
-	}
+	e.slots[i].req.out.fail(fmt.Errorf("generate: %w", err))
+	e.leaveSlot(i, false)
 }
 
 func (e *Engine) tell(event Event, start time.Time) {
@@ -240,8 +167,9 @@ func (e *Engine) tell(event Event, start time.Time) {
 		return
 	}
 	e.mu.Lock()
-	event.Running, event.Waiting = e.running, len(e.waiting)
+	event.Running, event.Waiting = e.running, e.queue.length
 	e.mu.Unlock()
+	event.Bytes = e.pass.Bytes()
 	event.Seconds = time.Since(start).Seconds()
 	e.Observe(event)
 }

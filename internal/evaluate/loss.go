@@ -3,7 +3,6 @@ package evaluate
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"afina/internal/data"
 	"afina/internal/fault"
@@ -106,20 +105,26 @@ func (r *run) batch(ctx context.Context, pass *forward.Pass, b data.Batch, adapt
 	return parts, nil
 }
 
-// lay turns a batch into rows and their targets (-1: none).
+// lay turns a batch into rows and their targets (-1: none). What sequences of the
+// batch share is run for each of them.
 func lay(b data.Batch, adapter *lora.Adapter) ([]forward.Row, []int32) {
-	rows := make([]forward.Row, len(b.Tokens))
+	rows, targets := make([]forward.Row, len(b.First)), make([]int32, len(b.First))
 	slot := -1
-	for t, id := range b.Tokens {
-		if int(b.First[t]) == t {
+	for place, first := range b.First {
+		t := place
+		if b.Shared != nil {
+			t = int(b.Shared[place])
+		}
+		if int(first) == place {
 			slot++
 		}
-		rows[t] = forward.Row{
-			Token: id, Slot: slot, Pos: t - int(b.First[t]),
+		targets[place] = b.Targets[t]
+		rows[place] = forward.Row{
+			Token: b.Tokens[t], Slot: slot, Pos: place - int(first),
 			Adapter: adapter, Logits: b.Targets[t] >= 0,
 		}
 	}
-	return rows, slices.Clone(b.Targets)
+	return rows, targets
 }
 
 // pass adds the loss of rows to the parts of their slots.

@@ -7,6 +7,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Kind says what the caller can do about a failure.
@@ -29,9 +30,10 @@ const (
 type Error struct {
 	Kind    Kind
 	Message string
-	Code    string // a stable machine-readable word, e.g. "model_not_found"; may be empty
-	Param   string // the request field at fault, as the caller wrote it; may be empty
-	Details any    // further findings, e.g. all errors of a dataset; may be nil
+	Code    string        // a stable machine-readable word, e.g. "model_not_found"; may be empty
+	Param   string        // the request field at fault, as the caller wrote it; may be empty
+	Details any           // further findings, e.g. all errors of a dataset; may be nil
+	Retry   time.Duration // of Busy: after what time trying again may help; 0: not known
 	cause   error
 }
 
@@ -46,6 +48,9 @@ func (e *Error) WithParam(param string) *Error { e.Param = param; return e }
 
 // WithDetails attaches further findings and returns e.
 func (e *Error) WithDetails(details any) *Error { e.Details = details; return e }
+
+// WithRetry sets after what time trying again may help and returns e.
+func (e *Error) WithRetry(d time.Duration) *Error { e.Retry = d; return e }
 
 // New makes an error of the given kind. Wrap a cause with %w as in fmt.Errorf.
 func New(kind Kind, format string, args ...any) *Error {

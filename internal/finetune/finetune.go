@@ -204,7 +204,7 @@ func (s Spec) options() train.Options {
 	return train.Options{
 		Plan: data.Plan{
 			BatchSize: s.BatchSize, Accumulate: s.GradientAccumulation, Epochs: s.Epochs,
-			MaxTokens: maxTokens, Seed: uint64(s.Seed),
+			MaxTokens: maxTokens, Share: true, Seed: uint64(s.Seed),
 		},
 		LearningRate: s.LearningRate, Schedule: s.Schedule, WarmupRatio: s.WarmupRatio,
 		WeightDecay: s.WeightDecay, ClipNorm: s.MaxGradNorm, EvalEvery: s.EvalEvery,

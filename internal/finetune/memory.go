@@ -47,7 +47,7 @@ func (t *Tuner) policy(s Spec, m *model.Model, sequence int) (graph.Options, err
 	needs := func(policy graph.Memory) int64 {
 		o := o
 		o.Memory = policy
-		return graph.Estimate(m, a, tokens, o)
+		return graph.Estimate(m, a, tokens, s.options().Plan.Places(), o)
 	}
 	room := t.room(m)
 	switch s.Memory {

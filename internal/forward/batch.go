@@ -3,6 +3,7 @@ package forward
 import (
 	"slices"
 
+	"afina/internal/kernel"
 	"afina/internal/lora"
 	"afina/internal/model"
 )
@@ -13,58 +14,69 @@ type batch struct {
 	row    []int // index into the rows given to Run
 	from   []int // index into the batch of all rows
 	place  []int // index into the logits, when this row wants them
-	slot   []int
 	pos    []int32
 	groups []group
+	lanes  []kernel.Lane
+	angles kernel.Angles
 }
 
 // group is a stretch of rows with one adapter.
 type group struct {
 	adapter *lora.Adapter
+	packed  *packed // nil for the bare base
 	lo, hi  int
 }
 
 func (b *batch) len() int { return len(b.row) }
 
 func (b *batch) clear() {
-	b.row, b.from, b.place, b.slot, b.pos = b.row[:0], b.from[:0], b.place[:0], b.slot[:0], b.pos[:0]
-	clear(b.groups) // lets go of the adapters, which their owner may want to free
-	b.groups = b.groups[:0]
+	b.row, b.from, b.place, b.pos = b.row[:0], b.from[:0], b.place[:0], b.pos[:0]
+	clear(b.groups) // lets go of the adapters and pages, which their owner may want to free
+	clear(b.lanes)
+	b.groups, b.lanes = b.groups[:0], b.lanes[:0]
 }
 
-func (b *batch) add(row, from, place int, r Row) {
+func (b *batch) add(row, from, place int, r Row, pages []*kernel.Page, ready *packed) {
 	n := len(b.row)
 	if len(b.groups) == 0 || b.groups[len(b.groups)-1].adapter != r.Adapter {
-		b.groups = append(b.groups, group{adapter: r.Adapter, lo: n})
+		b.groups = append(b.groups, group{adapter: r.Adapter, packed: ready, lo: n})
 	}
 	b.groups[len(b.groups)-1].hi = n + 1
 	b.row = append(b.row, row)
 	b.from = append(b.from, from)
 	b.place = append(b.place, place)
-	b.slot = append(b.slot, r.Slot)
 	b.pos = append(b.pos, int32(r.Pos))
+	b.lanes = append(b.lanes, kernel.Lane{Pages: pages, Len: r.Pos + 1})
 }
 
 // sort deals rows into the batch of all and the batch of those that want logits.
-func (p *Pass) sort(rows []Row) {
+func (p *Pass) sort(rows []Row) error {
 	for first, of := range rows {
 		sameAdapter := func(r Row) bool { return r.Adapter == of.Adapter }
 		if slices.ContainsFunc(rows[:first], sameAdapter) {
 			continue
 		}
+		ready, err := p.ready(of.Adapter)
+		if err != nil {
+			return err
+		}
 		asked := 0
 		for i, r := range rows {
 			if sameAdapter(r) {
+				pages := p.slots[r.Slot].table
 				if r.Logits {
-					p.asked.add(i, p.all.len(), asked, r)
+					p.asked.add(i, p.all.len(), asked, r, pages, ready)
 				}
-				p.all.add(i, p.all.len(), asked, r)
+				p.all.add(i, p.all.len(), asked, r, pages, ready)
 			}
 			if r.Logits {
 				asked++
 			}
 		}
 	}
+	p.gang.Turns(&p.all.angles, p.all.pos, p.m.Dims.Rotary)
+	p.gang.Turns(&p.asked.angles, p.asked.pos, p.m.Dims.Rotary)
+	return nil
 }
 
 // scratch is the memory of one pass, by the names of the block's steps. It is
@@ -74,7 +86,9 @@ type scratch struct {
 	q, mixed       []float32 // (n, Heads*HeadDim)
 	k, v           []float32 // (n, KVHeads*HeadDim)
 	gate, up       []float32 // (n, FFN)
-	low            []float32 // (n, Rank)
+
+	products []kernel.Product
+	low      [3][]kernel.LowRank // of up to three products
 }
 
 // grow makes room for n rows.

@@ -31,7 +31,7 @@ func BenchmarkPrompt(b *testing.B) {
 func BenchmarkDecode(b *testing.B) {
 	for _, c := range []struct {
 		streams, adapters int
-	}{{1, 0}, {1, 1}, {4, 0}, {16, 0}, {16, 4}} {
+	}{{1, 0}, {1, 1}, {4, 0}, {16, 0}, {16, 1}, {16, 4}, {16, 16}} {
 		b.Run(fmt.Sprintf("streams=%d/adapters=%d", c.streams, c.adapters), func(b *testing.B) {
 			gang := newGang(b)
 			m := open(b, modeltest.Real(b), gang)
@@ -40,6 +40,13 @@ func BenchmarkDecode(b *testing.B) {
 				a, err := lora.New(m, 16, 32, nil, uint64(i))
 				if err != nil {
 					b.Fatal(err)
+				}
+				for _, pairs := range a.Pairs {
+					for _, pair := range pairs {
+						for k := range pair.B {
+							pair.B[k] = float32(k%7-3) / 1000
+						}
+					}
 				}
 				adapters = append(adapters[:i], a, nil)
 			}

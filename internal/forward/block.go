@@ -1,9 +1,6 @@
 package forward
 
 import (
-	"fmt"
-	"math"
-
 	"afina/internal/kernel"
 	"afina/internal/model"
 )
@@ -27,15 +24,22 @@ func (p *Pass) block(l int) {
 	d := &p.m.Dims
 	p.norm(w.normed, w.x, b.len(), layer.AttnNorm)
 	p.gang.Prepare(&p.in, w.normed, b.len(), d.Hidden, p.precision)
-	p.linear(w.k, w.normed, &p.in, b, l, "attn_k", &layer.K)
-	p.linear(w.v, w.normed, &p.in, b, l, "attn_v", &layer.V)
-	p.gang.Rotate(w.k[:b.len()*p.width()], b.len(), d.KVHeads, d.HeadDim, b.pos, d.Rotary, false)
-	p.remember(l)
-	if l == len(p.m.Layers)-1 && p.asked.len() < p.all.len() {
+	keys, values := linear{w.k, "attn_k", &layer.K}, linear{w.v, "attn_v", &layer.V}
+	queries := linear{w.q, "attn_q", &layer.Q}
+	last := l == len(p.m.Layers)-1 && p.asked.len() < p.all.len()
+	if last {
+		p.linear(&p.in, b, l, keys, values)
+	} else {
+		p.linear(&p.in, b, l, queries, keys, values)
+	}
+	p.gang.Turn(w.k[:b.len()*p.width()], b.len(), d.KVHeads, d.HeadDim, &b.angles)
+	p.gang.Remember(w.k, w.v, b.lanes, l, p.keep)
+	if last {
 		if b = &p.asked; b.len() == 0 {
 			return
 		}
 		p.narrow()
+		p.linear(&p.in, b, l, queries)
 	}
 	p.attend(b, l)
 	if !p.m.Spec.Parallel {
@@ -45,27 +49,14 @@ func (p *Pass) block(l int) {
 	p.mlp(b, l)
 }
 
-// attend adds O·attention to x, reading the normed input and the cache.
+// attend adds O·attention to x, reading the queries and the cache.
 func (p *Pass) attend(b *batch, l int) {
 	layer, w, d, n := &p.m.Layers[l], &p.work, &p.m.Dims, b.len()
 	query := d.Heads * d.HeadDim
-	p.linear(w.q, w.normed, &p.in, b, l, "attn_q", &layer.Q)
-	p.gang.Rotate(w.q[:n*query], n, d.Heads, d.HeadDim, b.pos, d.Rotary, false)
-	p.lanes = p.lanes[:0]
-	for i, s := range b.slot {
-		slot := &p.slots[s]
-		p.lanes = append(p.lanes, kernel.Lane{
-			K:   slot.keys(l, slot.next, p.width()),
-			V:   slot.values(l, slot.next, p.width()),
-			Len: int(b.pos[i]) + 1,
-		})
-	}
-	p.gang.AttentionCached(w.mixed[:n*query], w.q[:n*query], p.lanes, kernel.Heads{
-		Query: d.Heads, KV: d.KVHeads, Dim: d.HeadDim,
-		Scale: float32(1 / math.Sqrt(float64(d.HeadDim))),
-	})
+	p.gang.Turn(w.q[:n*query], n, d.Heads, d.HeadDim, &b.angles)
+	p.gang.AttentionCached(w.mixed[:n*query], w.q[:n*query], b.lanes, l, p.keep)
 	p.gang.Prepare(&p.inner, w.mixed, n, query, p.precision)
-	p.linear(w.out, w.mixed, &p.inner, b, l, "attn_output", &layer.O)
+	p.linear(&p.inner, b, l, linear{w.out, "attn_output", &layer.O})
 	p.gang.Add(w.x[:n*d.Hidden], w.out[:n*d.Hidden])
 }
 
@@ -73,43 +64,41 @@ func (p *Pass) attend(b *batch, l int) {
 func (p *Pass) mlp(b *batch, l int) {
 	layer, w, d, n := &p.m.Layers[l], &p.work, &p.m.Dims, b.len()
 	size := n * d.FFN
-	p.linear(w.up, w.normed, &p.in, b, l, "ffn_up", &layer.Up)
+	up := linear{w.up, "ffn_up", &layer.Up}
 	switch p.m.Spec.Activation {
 	case model.SwiGLU:
-		p.linear(w.gate, w.normed, &p.in, b, l, "ffn_gate", &layer.Gate)
+		p.linear(&p.in, b, l, up, linear{w.gate, "ffn_gate", &layer.Gate})
 		p.gang.SwiGLU(w.up[:size], w.gate[:size], w.up[:size])
 	case model.GELU:
+		p.linear(&p.in, b, l, up)
 		p.gang.GELU(w.up[:size], w.up[:size])
 	}
 	p.gang.Prepare(&p.inner, w.up, n, d.FFN, p.precision)
-	p.linear(w.out, w.up, &p.inner, b, l, "ffn_down", &layer.Down)
+	p.linear(&p.inner, b, l, linear{w.out, "ffn_down", &layer.Down})
 	p.gang.Add(w.x[:n*d.Hidden], w.out[:n*d.Hidden])
 }
 
-// linear computes dst = x·Wᵀ + scale·(x·Aᵀ)·Bᵀ + bias, with each row's own
-// adapter. op is x made ready.
-func (p *Pass) linear(dst, x []float32, op *kernel.Operand, b *batch, l int, name string, lin *model.Linear) {
-	w := lin.Weight
-	p.gang.MatMul(dst[:b.len()*w.Rows], op, w)
-	for _, g := range b.groups {
-		if g.adapter == nil {
-			continue
-		}
-		pair := g.adapter.Pairs[l][name]
-		if pair == nil {
-			continue
-		}
-		n, rank := g.hi-g.lo, g.adapter.Rank
-		if len(pair.A) != rank*w.Cols || len(pair.B) != w.Rows*rank {
-			panic(fmt.Sprintf("forward: adapter %q, layer %d, %s: A has %d numbers and B %d; rank %d of a (%d, %d) matrix takes %d and %d",
-				g.adapter.Name, l, name, len(pair.A), len(pair.B), rank, w.Rows, w.Cols, rank*w.Cols, w.Rows*rank))
-		}
-		p.work.low = sized(p.work.low, n*rank)
-		p.gang.Gemm(false, true, n, rank, w.Cols, 1, x[g.lo*w.Cols:g.hi*w.Cols], pair.A, 0, p.work.low)
-		p.gang.Gemm(false, true, n, w.Rows, rank, g.adapter.Scale(), p.work.low, pair.B, 1, dst[g.lo*w.Rows:g.hi*w.Rows])
+// linear is a linear layer, by its GGUF name, and where its result goes.
+type linear struct {
+	dst  []float32
+	name string
+	of   *model.Linear
+}
+
+// linear computes dst = x·Wᵀ + scale·(x·Aᵀ)·Bᵀ + bias of layers with the same
+// input, with each row's own adapter. op is x made ready.
+func (p *Pass) linear(op *kernel.Operand, b *batch, l int, layers ...linear) {
+	w := &p.work
+	w.products = w.products[:0]
+	for i, it := range layers {
+		w.low[i] = b.lows(w.low[i], l, it.name)
+		w.products = append(w.products, kernel.Product{Dst: it.dst[:b.len()*it.of.Weight.Rows], W: it.of.Weight, Low: w.low[i]})
 	}
-	if lin.Bias != nil {
-		p.gang.AddRows(dst[:b.len()*w.Rows], b.len(), w.Rows, lin.Bias)
+	p.gang.MatMuls(op, w.products...)
+	for _, it := range layers {
+		if rows := it.of.Weight.Rows; it.of.Bias != nil {
+			p.gang.AddRows(it.dst[:b.len()*rows], b.len(), rows, it.of.Bias)
+		}
 	}
 }
 
@@ -120,16 +109,6 @@ func (p *Pass) norm(dst, x []float32, n int, s model.Scale) {
 		p.gang.RMSNorm(dst[:n*d.Hidden], x[:n*d.Hidden], n, d.Hidden, s.Weight, d.Epsilon)
 	case model.LayerNorm:
 		p.gang.LayerNorm(dst[:n*d.Hidden], x[:n*d.Hidden], n, d.Hidden, s.Weight, s.Bias, d.Epsilon)
-	}
-}
-
-// remember copies the rows' keys and values into the cache of layer l.
-func (p *Pass) remember(l int) {
-	width := p.width()
-	for i, s := range p.all.slot {
-		slot, at := &p.slots[s], int(p.all.pos[i])*width
-		copy(slot.keys(l, slot.next, width)[at:], p.work.k[i*width:(i+1)*width])
-		copy(slot.values(l, slot.next, width)[at:], p.work.v[i*width:(i+1)*width])
 	}
 }
 
@@ -161,11 +140,14 @@ func (p *Pass) head() ([][]float32, error) {
 	for len(p.views) < n {
 		p.views = append(p.views, nil)
 	}
-	var broken *NumericError
-	for i, place := range p.asked.place {
+	sound := make([]bool, n)
+	p.gang.Each(n, func(i int) {
 		row := p.logits[i*vocab : (i+1)*vocab : (i+1)*vocab]
-		p.views[place] = row
-		if !finite(row) {
+		p.views[p.asked.place[i]], sound[i] = row, finite(row)
+	})
+	var broken *NumericError
+	for i, ok := range sound {
+		if !ok {
 			if broken == nil {
 				broken = &NumericError{}
 			}

@@ -3,11 +3,14 @@
 // which architecture it serves; it knows token ids and positions, not requests.
 //
 // Invariant: a slot holds the keys and values of positions 0 … n-1 of one
-// sequence, computed with one adapter; Run extends it, Reset shortens it.
+// sequence, computed with one adapter; Run extends it, Reset shortens it, Begin
+// starts it from pages that are there already. A row's logits are the same bits
+// whatever rows are beside it, and however its sequence was cut into runs.
 package forward
 
 import (
 	"fmt"
+	"math"
 
 	"afina/internal/kernel"
 	"afina/internal/lora"
@@ -31,13 +34,17 @@ type Pass struct {
 	gang      *kernel.Gang
 	precision kernel.Precision
 	context   int
-	slots     []slot
+
+	slots    []slot
+	keep     kernel.Keeping
+	free     []*Page
+	used     int // pages that are held
+	adapters adapters
 
 	all, asked batch // every row; those whose logits are wanted
 	work       scratch
 	in, inner  kernel.Operand // the normed input; what attention and the MLP end with
-	lanes      []kernel.Lane
-	logits     []float32 // (asked, Vocab)
+	logits     []float32      // (asked, Vocab)
 	views      [][]float32
 }
 
@@ -53,15 +60,21 @@ func (e *NumericError) Error() string {
 
 // New returns a pass whose cache has slots sequences of at most context tokens,
 // and never more than the model was made for; memory for keys and values grows
-// as positions are used.
+// as positions are used. They are float16, with Exact float32.
 func New(m *model.Model, g *kernel.Gang, p kernel.Precision, slots, context int) *Pass {
 	if slots < 1 || context < 1 {
 		panic(fmt.Sprintf("forward: a pass of %d slots and a context of %d tokens", slots, context))
 	}
+	d := &m.Dims
 	return &Pass{
 		m: m, gang: g, precision: p,
-		context: min(context, m.Dims.Context),
+		context: min(context, d.Context),
 		slots:   make([]slot, slots),
+		keep: kernel.Keeping{
+			Layers: d.Layers,
+			Heads:  kernel.Heads{Query: d.Heads, KV: d.KVHeads, Dim: d.HeadDim, Scale: float32(1 / math.Sqrt(float64(d.HeadDim)))},
+			Half:   p != kernel.Exact,
+		},
 	}
 }
 
@@ -85,9 +98,11 @@ func (p *Pass) Run(rows []Row) ([][]float32, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	p.lay(rows)
 	defer p.all.clear()
 	defer p.asked.clear()
+	if err := p.lay(rows); err != nil {
+		return nil, err
+	}
 	p.embed(rows)
 	for l := range p.m.Layers {
 		p.block(l)
@@ -99,32 +114,7 @@ func (p *Pass) Run(rows []Row) ([][]float32, error) {
 }
 
 // Reset forgets positions ≥ keep of a slot.
-func (p *Pass) Reset(slot, keep int) {
-	s := &p.slots[slot]
-	s.len = max(0, min(s.len, keep))
-}
-
-// Copy makes slot to hold the first n positions of slot from, which has them:
-// two sequences that begin alike need not both be computed.
-func (p *Pass) Copy(to, from, n int) {
-	if n > p.slots[from].len {
-		panic(fmt.Sprintf("forward: copying %d positions of a slot that holds %d", n, p.slots[from].len))
-	}
-	if to == from {
-		p.Reset(to, n)
-		return
-	}
-	p.slots[to].take(&p.slots[from], n, p.width(), len(p.m.Layers), p.context)
-}
-
-// Bytes is the memory that keys and values take.
-func (p *Pass) Bytes() int64 {
-	var n int64
-	for i := range p.slots {
-		n += 4 * int64(len(p.slots[i].buf))
-	}
-	return n
-}
+func (p *Pass) Reset(slot, keep int) { p.cut(&p.slots[slot], max(0, keep)) }
 
 // check refuses rows that do not continue their slots, and counts where each
 // slot will end.
@@ -152,12 +142,18 @@ func (p *Pass) check(rows []Row) error {
 }
 
 // lay sorts rows into the two batches and makes room for them.
-func (p *Pass) lay(rows []Row) {
-	p.sort(rows)
+func (p *Pass) lay(rows []Row) error {
+	p.adapters.runs++
 	for i := range p.slots {
-		p.slots[i].grow(p.slots[i].next, p.width(), len(p.m.Layers), p.context)
+		if err := p.grow(&p.slots[i]); err != nil {
+			return err
+		}
+	}
+	if err := p.sort(rows); err != nil {
+		return err
 	}
 	p.work.grow(len(rows), &p.m.Dims)
+	return nil
 }
 
 // width is how many numbers the keys of one position have.

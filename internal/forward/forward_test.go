@@ -155,16 +155,16 @@ func TestResetThenContinueIsFresh(t *testing.T) {
 	})
 }
 
-func TestCopyIsComputed(t *testing.T) {
+func TestBeginIsComputed(t *testing.T) {
 	each(t, func(t *testing.T, m *model.Model, gang *kernel.Gang, p kernel.Precision, _ modeltest.Shape) {
 		tokens := ids(90, 6)
 		want := run(t, forward.New(m, gang, p, 1, 128), rows(tokens, 0, 0, nil, false))
 		pass := forward.New(m, gang, p, 2, 128)
 		run(t, pass, rows(tokens[:80], 0, 0, nil, false))
 		run(t, pass, rows(ids(5, 7), 1, 0, nil, false))
-		pass.Copy(1, 0, 70)
+		pass.Begin(1, pass.Pages(0), 70)
 		got := run(t, pass, rows(tokens[70:], 1, 70, nil, false))
-		same(t, "after Copy", got[0], want[0])
+		same(t, "after Begin", got[0], want[0])
 		got = run(t, pass, rows(tokens[80:], 0, 80, nil, false))
 		same(t, "the copied slot", got[0], want[0])
 	})
@@ -283,7 +283,12 @@ func TestMemoryGrowsWithUse(t *testing.T) {
 	}
 	run(t, pass, rows(ids(200, 1), 3, 0, nil, false))
 	position := int64(4 * 2 * m.Dims.Layers * m.Dims.KVHeads * m.Dims.HeadDim)
-	if got := pass.Bytes(); got != 200*position {
-		t.Errorf("%d bytes for 200 positions of %d", got, position)
+	pages := int64(200+forward.PageTokens-1) / forward.PageTokens
+	if got, want := pass.Bytes(), pages*forward.PageTokens*position; got != want || pass.Used() != int(pages) {
+		t.Errorf("%d bytes for 200 positions of %d, want %d", got, position, want)
+	}
+	pass.Reset(3, 0)
+	if got := pass.Used(); got != 0 {
+		t.Errorf("%d pages are held after the reset", got)
 	}
 }

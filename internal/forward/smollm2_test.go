@@ -111,13 +111,12 @@ func TestSmolLM2Exact(t *testing.T) {
 	}
 }
 
-// TestSmolLM2Fast bounds what int8 activations cost. The divergence is over the
+// TestSmolLM2Fast bounds what rounded activations cost. The divergence is over the
 // 64 likeliest tokens and one bucket for all others: a lower bound of the whole.
 //
-// Eight bits per activation, scaled per 32, lose 5 to 7 % of the top-1 tokens of
-// this text, all of them near ties; llama.cpp v0.5.0, which rounds alike, loses
-// 6 % of them. With the activations rounded to 10 bits, or to bfloat16, it would
-// be 1 %.
+// Eight bits per activation everywhere, scaled per 32, lose 5 to 7 % of the top-1
+// tokens of this text, all of them near ties; llama.cpp v0.5.0, which rounds alike,
+// loses 6 % of them.
 func TestSmolLM2Fast(t *testing.T) {
 	path := modeltest.Real(t)
 	gang := newGang(t)

@@ -16,7 +16,8 @@ import (
 	"afina/internal/optim"
 )
 
-// BenchmarkTrain512 is a whole optimiser step on SmolLM2-135M with PEFT's usual
+// BenchmarkTrain512 is a whole optimiser step on SmolLM2-135M, or the model of
+// AFINA_TEST_MODEL, with PEFT's usual
 // adapter (rank 16 on all seven projections, dropout 0.05): packed conversations
 // of 128 tokens, of which the last 96 are learned. The peak of memory is the
 // process's, so it is true only of the first benchmark that runs.
@@ -36,6 +37,7 @@ func BenchmarkTrain512(b *testing.B) {
 		{"store_all_learned", 512, 0, false, store},
 		{"store_no_dropout", 512, 32, false, plain},
 		{"store_256_tokens", 256, 32, false, store},
+		{"recompute_256_tokens", 256, 32, false, recompute},
 		{"store_2048_tokens", 2048, 32, false, store},
 		{"forward_only", 512, 32, true, plain},
 		{"exact", 512, 32, false, exact},
@@ -47,7 +49,7 @@ func BenchmarkTrain512(b *testing.B) {
 				batch = join(batch, pack(sequence(128, c.from, i)))
 			}
 			step(b, t, batch, c.forward)
-			b.ReportMetric(float64(graph.Estimate(t.Model(), a, c.tokens, c.options)+t.Model().Bytes())/(1<<20), "estimated-MiB")
+			b.ReportMetric(float64(graph.Estimate(t.Model(), a, c.tokens, 0, c.options)+t.Model().Bytes())/(1<<20), "estimated-MiB")
 		})
 	}
 }
@@ -66,7 +68,7 @@ func real(b *testing.B, o graph.Options) (*graph.Graph, *lora.Adapter) {
 
 func step(b *testing.B, t *graph.Graph, batch data.Batch, forward bool) {
 	b.Helper()
-	adam := optim.NewAdamW(0)
+	adam := optim.NewAdamW(t.Gang(), 0)
 	one := func() {
 		if forward {
 			if _, err := t.Loss(context.Background(), batch); err != nil {
@@ -74,12 +76,12 @@ func step(b *testing.B, t *graph.Graph, batch data.Batch, forward bool) {
 			}
 			return
 		}
-		optim.Zero(t.Params())
+		optim.Zero(t.Gang(), t.Params())
 		if _, err := t.Gradients(context.Background(), batch, 1/float32(batch.Counted), 1); err != nil {
 			b.Fatal(err)
 		}
-		optim.GradNorm(t.Params())
-		adam.Step(t.Params(), 1e-6)
+		optim.GradNorm(t.Gang(), t.Params())
+		adam.Step(t.Params(), 1e-6, 1)
 	}
 	one()
 	b.ReportAllocs()

@@ -125,7 +125,7 @@ func (b *block) attend(a activations, x, params []float32) (normed []float32) {
 	b.apply(a, &b.k, a.k, &s.outer, normed, params)
 	b.apply(a, &b.v, a.v, &s.outer, normed, params)
 	b.rotate(a.q, a.k, false)
-	r.gang.Attention(a.out, a.lse, a.q, a.k, a.v, r.batch.First, r.heads)
+	r.attention(a)
 
 	r.gang.Prepare(&s.inner, a.out, n, r.arena.query, r.options.Precision)
 	b.apply(a, &b.o, a.mid, &s.inner, a.out, params)
@@ -153,9 +153,12 @@ func (b *block) activate(a activations, normed, params []float32) (act []float32
 func (b *block) act(a activations) []float32 {
 	r := b.run
 	act := r.arena.act[:r.n*r.dims.FFN]
-	if r.spec.Activation == model.SwiGLU {
+	switch {
+	case a.pairs != nil:
+		r.gang.SwiGLUKeep(act, a.pairs, a.gate, a.up)
+	case r.spec.Activation == model.SwiGLU:
 		r.gang.SwiGLU(act, a.gate, a.up)
-	} else {
+	default:
 		r.gang.GELU(act, a.up)
 	}
 	return act
@@ -169,4 +172,4 @@ func (b *block) rotate(q, k []float32, inverse bool) {
 }
 
 // acts are the activations of this run, cut to its tokens.
-func (b *block) acts() activations { return b.run.arena.of(b.index, b.run.n) }
+func (b *block) acts() activations { return b.run.arena.of(b.index, b.run.n, len(b.run.batch.First)) }

@@ -38,13 +38,11 @@ func (b *blockBack) Do(in ...G.Value) (G.Value, error) {
 // the block's value into that of x. The first block leaves it short of that.
 func (b *block) backward(d, x, params []float32) {
 	r, a := b.run, b.acts()
-	var act []float32
 	if r.options.Memory == Recompute {
-		act = b.activate(a, b.attend(a, x, params), params)
+		act := b.activate(a, b.attend(a, x, params), params)
 		b.down.lower(r, act, params, b.low(a, &b.down), b.seed())
-	} else {
-		act = b.act(a)
 	}
+	act := b.actAgain(a)
 	normed, dnormed := r.arena.normed[:len(d)], r.arena.dnormed[:len(d)]
 	if r.spec.Parallel {
 		r.norm(normed, x, r.n, b.layer.AttnNorm)
@@ -61,13 +59,31 @@ func (b *block) backward(d, x, params []float32) {
 	}
 }
 
+// actAgain computes the input of down from what is kept of gate and up.
+func (b *block) actAgain(a activations) []float32 {
+	r := b.run
+	if a.pairs == nil {
+		if r.options.Memory == Recompute {
+			return r.arena.act[:r.n*r.dims.FFN] // as it was left
+		}
+		return b.act(a)
+	}
+	act := r.arena.act[:r.n*r.dims.FFN]
+	r.gang.SwiGLUKept(act, a.pairs)
+	return act
+}
+
 // mlpBack writes the gradient of the MLP to dnormed, given that of its value.
 func (b *block) mlpBack(a activations, dnormed, dy, normed, act, params []float32) {
 	r := b.run
 	dact := r.arena.dact[:len(act)]
 	b.back(a, &b.down, dact, dy, act, params, true)
 	if r.spec.Activation == model.SwiGLU {
-		r.gang.SwiGLUBack(a.gate, a.up, dact, a.gate, a.up)
+		if a.pairs != nil {
+			r.gang.SwiGLUBackKept(a.gate, a.up, dact, a.pairs)
+		} else {
+			r.gang.SwiGLUBack(a.gate, a.up, dact, a.gate, a.up)
+		}
 		b.back(a, &b.gate, dnormed, a.gate, normed, params, true)
 		b.back(a, &b.up, dnormed, a.up, normed, params, false)
 		return
@@ -85,7 +101,7 @@ func (b *block) attendBack(a activations, dnormed, dy, normed, params []float32)
 	dout, dq := s.dout[:n*r.arena.query], s.dq[:n*r.arena.query]
 	dk, dv := s.dk[:n*r.arena.kv], s.dv[:n*r.arena.kv]
 	b.back(a, &b.o, dout, dy, a.out, params, true)
-	r.gang.AttentionBack(dq, dk, dv, dout, a.out, a.lse, a.q, a.k, a.v, r.batch.First, r.heads)
+	r.attentionBack(a, dq, dk, dv, dout)
 	b.rotate(dq, dk, true)
 	if b.index == 0 {
 		dnormed = nil

@@ -61,6 +61,7 @@ type Graph struct {
 	train, assess G.VM // forward and backward; forward only
 	labels        labels
 	weight        *G.F64
+	beside        []func() error // give back what Zeros has taken
 }
 
 // Build walks m's Spec and returns its graph. It moves a's pairs into one slice
@@ -77,10 +78,44 @@ func Build(m *model.Model, a *lora.Adapter, gang *kernel.Gang, o Options) (*Grap
 		return nil, fmt.Errorf("build graph: %w", err)
 	}
 	g := &Graph{model: m, options: o, run: newRun(m, a, gang, o), nodes: G.NewGraph(), weight: G.NewF64(1)}
-	if err := g.assemble(packed); err != nil {
-		return nil, fmt.Errorf("build graph: %w", err)
+	err = g.clearGradients(packed)
+	if err == nil {
+		err = g.assemble(packed)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("build graph: %w", err), g.giveBack())
 	}
 	return g, nil
+}
+
+// clearGradients gives every layer zeros as its gradients, outside the Go heap.
+func (g *Graph) clearGradients(packed []*layerParams) error {
+	n := 0
+	for _, p := range packed {
+		n += (len(p.values) + line - 1) &^ (line - 1)
+	}
+	buffer, free, err := offHeap(n)
+	if err != nil {
+		return fmt.Errorf("memory for the gradients: %w", err)
+	}
+	g.beside = append(g.beside, free)
+	for _, p := range packed {
+		p.grads, buffer = cut(buffer, len(p.values))
+		p.dense = vector(p.grads)
+	}
+	return nil
+}
+
+// giveBack frees the memory outside the Go heap.
+func (g *Graph) giveBack() error {
+	err := g.run.arena.close()
+	for _, free := range g.beside {
+		err = errors.Join(err, free())
+	}
+	for i := range g.params {
+		g.params[i].Grad = nil
+	}
+	return err
 }
 
 // assemble makes the nodes, differentiates them and compiles both programs.
@@ -141,6 +176,25 @@ func distinct(g *G.ExprGraph) error {
 // Params are the adapter's own slices with their gradients, in a fixed order.
 func (g *Graph) Params() []optim.Param { return g.params }
 
+// Zeros returns zeros in the shape of Params, in memory that is the graph's: it is
+// outside the Go heap and goes with Close. Pages that nobody writes to take none.
+func (g *Graph) Zeros() ([][]float32, error) {
+	n := 0
+	for _, p := range g.params {
+		n += (len(p.Value) + line - 1) &^ (line - 1)
+	}
+	buffer, free, err := offHeap(n)
+	if err != nil {
+		return nil, fmt.Errorf("memory beside the adapter: %w", err)
+	}
+	g.beside = append(g.beside, free)
+	all := make([][]float32, len(g.params))
+	for i, p := range g.params {
+		all[i], buffer = cut(buffer, len(p.Value))
+	}
+	return all, nil
+}
+
 // Options are what the graph was built with.
 func (g *Graph) Options() Options { return g.options }
 
@@ -152,12 +206,16 @@ func (g *Graph) Identity() string {
 		g.model.Name, r.spec.Name, r.dims, r.rank, r.alpha, r.options.Precision, r.options.Dropout)
 }
 
+// Gang computes the graph; the optimiser may use it between two runs.
+func (g *Graph) Gang() *kernel.Gang { return g.run.gang }
+
 // Model is the frozen base.
 func (g *Graph) Model() *model.Model { return g.model }
 
-// Reserve makes room for batches of at most tokens, so that the buffers are
-// made once. Pages that no batch touches take no memory.
-func (g *Graph) Reserve(tokens int) error { return g.run.arena.grow(tokens) }
+// Reserve makes room for batches of at most tokens, shared between at most the
+// given places, so that the buffers are made once. Pages that no batch touches
+// take no memory.
+func (g *Graph) Reserve(tokens, places int) error { return g.run.arena.grow(tokens, places) }
 
 var errClosed = errors.New("the graph is closed")
 
@@ -206,17 +264,20 @@ func (g *Graph) execute(ctx context.Context, vm G.VM, b data.Batch) (float64, er
 
 // check finds a batch that does not fit the model: the ops index by its numbers.
 func (g *Graph) check(b data.Batch) error {
-	n := len(b.Tokens)
-	if n == 0 || len(b.Targets) != n || len(b.First) != n || len(b.Pos) != n {
-		return fmt.Errorf("batch of %d tokens has %d targets, %d starts and %d positions", n, len(b.Targets), len(b.First), len(b.Pos))
+	n, places := len(b.Tokens), len(b.Tokens)
+	if b.Shared != nil {
+		places = len(b.Shared)
+	}
+	if n == 0 || len(b.Targets) != n || len(b.First) != places || len(b.Pos) != n {
+		return fmt.Errorf("batch of %d tokens at %d places has %d targets, %d starts and %d positions", n, places, len(b.Targets), len(b.First), len(b.Pos))
+	}
+	if err := checkPlaces(b); err != nil {
+		return err
 	}
 	vocab, counted := int32(g.model.Dims.Vocab), 0
 	for t, token := range b.Tokens {
 		if token < 0 || token >= vocab || b.Targets[t] >= vocab {
 			return fmt.Errorf("batch: token %d or target %d at %d is outside the vocabulary of %d", token, b.Targets[t], t, vocab)
-		}
-		if b.First[t] < 0 || int(b.First[t]) > t {
-			return fmt.Errorf("batch: token %d belongs to a sequence that starts at %d", t, b.First[t])
 		}
 		if b.Pos[t] < 0 {
 			return fmt.Errorf("batch: token %d has the position %d", t, b.Pos[t])
@@ -227,6 +288,26 @@ func (g *Graph) check(b data.Batch) error {
 	}
 	if counted != b.Counted {
 		return fmt.Errorf("batch has %d targets, not %d", counted, b.Counted)
+	}
+	return nil
+}
+
+// checkPlaces finds places that cannot be, and tokens without one.
+func checkPlaces(b data.Batch) error {
+	for i, first := range b.First {
+		if first < 0 || int(first) > i {
+			return fmt.Errorf("batch: place %d belongs to a sequence that starts at %d", i, first)
+		}
+	}
+	next := int32(0)
+	for i, t := range b.Shared {
+		if t < 0 || t > next {
+			return fmt.Errorf("batch: token %d is at place %d, and %d at none before", t, i, next)
+		}
+		next = max(next, t+1)
+	}
+	if b.Shared != nil && int(next) != len(b.Tokens) {
+		return fmt.Errorf("batch: %d of %d tokens have a place", next, len(b.Tokens))
 	}
 	return nil
 }
@@ -244,12 +325,12 @@ func (g *Graph) bind(b data.Batch) {
 	G.WithValue(g.labels.vector(b.Targets))(g.targets)
 }
 
-// Close frees what the graph holds.
+// Close frees what the graph holds; of Params the values stay.
 func (g *Graph) Close() error {
 	if g.train == nil {
 		return nil
 	}
-	err := errors.Join(g.train.Close(), g.assess.Close(), g.run.arena.close())
+	err := errors.Join(g.train.Close(), g.assess.Close(), g.giveBack())
 	*g = Graph{params: g.params}
 	return err
 }

@@ -50,27 +50,26 @@ func (l *linear) lowerBack(r *run, dx, dy, x, params, grads, low []float32, seed
 	dlow := r.arena.dlow[:r.n*r.rank]
 	r.gang.Gemm(false, false, r.n, r.rank, l.out, r.alpha, dy, b, 0, dlow)
 	r.gang.Gemm(true, false, l.out, r.rank, r.n, r.alpha, dy, low, 1, db)
-	r.gang.Gemm(true, false, r.rank, l.in, r.n, 1, dlow, l.masked(r, x, seed), 1, da)
-	if dx == nil {
-		return
-	}
-	if r.dropout() == 0 {
+	masked := x
+	switch p := r.dropout(); {
+	case dx == nil:
+		masked = l.masked(r, x, seed)
+	case p == 0:
 		beta := float32(1)
 		if fresh {
 			beta = 0
 		}
 		r.gang.Gemm(false, false, r.n, l.in, r.rank, 1, dlow, a, beta, dx)
-		return
+	default:
+		masked = r.arena.drop[:r.n*l.in]
+		dmasked := dx
+		if !fresh {
+			dmasked = r.arena.ddrop[:r.n*l.in]
+		}
+		r.gang.Gemm(false, false, r.n, l.in, r.rank, 1, dlow, a, 0, dmasked)
+		r.gang.DropoutBack(masked, x, dx, dmasked, fresh, p, l.salted(seed))
 	}
-	masked := r.arena.drop[:r.n*l.in]
-	if fresh {
-		masked = dx
-	}
-	r.gang.Gemm(false, false, r.n, l.in, r.rank, 1, dlow, a, 0, masked)
-	r.gang.Dropout(masked, masked, r.dropout(), l.salted(seed))
-	if !fresh {
-		r.gang.Add(dx, masked)
-	}
+	r.gang.Gemm(true, false, r.rank, l.in, r.n, 1, dlow, masked, 1, da)
 }
 
 // pair cuts A and B out of the parameters of a block, or their gradients.

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"unsafe"
 
 	"gorgonia.org/tensor"
 
@@ -22,57 +23,74 @@ type widths struct {
 	widest                        int // input of any adapted layer
 	low                           int // all low-rank products of a block
 	rank                          int
-	gated                         bool
+	gated                         bool // the MLP has a gate
+	paired                        bool // gate and up are kept as pairs of bfloat16
 }
 
-func widthsOf(m *model.Model, a *lora.Adapter) widths {
+func widthsOf(m *model.Model, a *lora.Adapter, o Options) widths {
 	d := m.Dims
 	w := widths{
 		hidden: d.Hidden, query: d.Heads * d.HeadDim, kv: d.KVHeads * d.HeadDim, ffn: d.FFN, heads: d.Heads,
 		low: len(a.Slots) * a.Rank, rank: a.Rank, gated: m.Spec.Activation == model.SwiGLU,
 	}
 	w.widest = max(w.hidden, w.query, w.ffn)
+	w.paired = w.gated && o.Precision == kernel.Fast
 	return w
 }
 
-// gateWidth is the width of the gate, 0 when the MLP has none.
-func (w widths) gateWidth() int {
+// middle is the width of the matrices between norm and down, the gate's included.
+func (w widths) middle() int {
 	if w.gated {
-		return w.ffn
+		return 2 * w.ffn
 	}
-	return 0
+	return w.ffn
 }
 
 // kept is how many numbers per token the activations of one block take.
 func (w widths) kept() int {
-	return 2*w.query + 2*w.kv + w.heads + w.hidden + w.gateWidth() + w.ffn + w.low
+	n := 2*w.query + 2*w.kv + w.heads + w.hidden + w.low
+	if w.paired {
+		return n + w.ffn
+	}
+	return n + w.middle()
 }
 
 // passing is how many numbers per token the scratch of a pass takes.
 func (w widths) passing() int {
-	return 2*w.hidden + 2*w.query + 2*w.kv + 2*w.ffn + w.widest + w.rank
+	n := 3*w.hidden + 2*w.query + 2*w.kv + 2*w.ffn + w.widest + w.rank
+	if w.paired {
+		n += w.middle()
+	}
+	return n
 }
 
 // activations are what the backward of one block reads besides the block's
 // input. n is the number of tokens.
 type activations struct {
 	q, k, v  []float32 // after the rotary embedding; (n, Heads*HeadDim), (n, KVHeads*HeadDim) twice
-	out, lse []float32 // of the attention; (n, Heads*HeadDim), (Heads, n)
+	out, lse []float32 // of the attention; (n, Heads*HeadDim), (Heads, places)
 	mid      []float32 // (n, Hidden): the stream between attention and MLP
-	gate, up []float32 // (n, FFN)
+	gate, up []float32 // (n, FFN); of the moment only when pairs are kept of them
+	pairs    []uint32  // (n, FFN): gate and up as bfloat16
 	low      []float32 // (slots, n, rank): the low-rank products
 }
 
 // take cuts room for n tokens out of buffer and returns the rest.
-func (a *activations) take(buffer []float32, n int, w widths) []float32 {
+func (a *activations) take(buffer []float32, n, places int, w widths) []float32 {
 	a.q, buffer = cut(buffer, n*w.query)
 	a.k, buffer = cut(buffer, n*w.kv)
 	a.v, buffer = cut(buffer, n*w.kv)
 	a.out, buffer = cut(buffer, n*w.query)
-	a.lse, buffer = cut(buffer, n*w.heads)
+	a.lse, buffer = cut(buffer, max(n, places)*w.heads)
 	a.mid, buffer = cut(buffer, n*w.hidden)
-	a.gate, buffer = cut(buffer, n*w.gateWidth())
-	a.up, buffer = cut(buffer, n*w.ffn)
+	if w.paired {
+		var pairs []float32
+		pairs, buffer = cut(buffer, n*w.ffn)
+		a.pairs = words(pairs)
+	} else {
+		a.gate, buffer = cut(buffer, n*(w.middle()-w.ffn))
+		a.up, buffer = cut(buffer, n*w.ffn)
+	}
 	a.low, buffer = cut(buffer, n*w.low)
 	return buffer
 }
@@ -84,9 +102,12 @@ type scratch struct {
 	dout    []float32 // (n, query): gradient of the attention's out
 	dq      []float32 // (n, query)
 	dk, dv  []float32 // (n, kv)
+	gate    []float32 // (n, ffn), and their gradients, when pairs are kept of them
+	up      []float32 // (n, ffn)
 	act     []float32 // (n, ffn): the input of down
 	dact    []float32 // (n, ffn)
 	drop    []float32 // (n, widest): a masked input
+	ddrop   []float32 // (n, hidden): the gradient of one
 	dlow    []float32 // (n, rank)
 
 	outer, inner kernel.Operand // of normed; of the attention's out, then of act
@@ -99,11 +120,21 @@ func (s *scratch) take(buffer []float32, n int, w widths) []float32 {
 	s.dq, buffer = cut(buffer, n*w.query)
 	s.dk, buffer = cut(buffer, n*w.kv)
 	s.dv, buffer = cut(buffer, n*w.kv)
+	if w.paired {
+		s.gate, buffer = cut(buffer, n*w.ffn)
+		s.up, buffer = cut(buffer, n*w.ffn)
+	}
 	s.act, buffer = cut(buffer, n*w.ffn)
 	s.dact, buffer = cut(buffer, n*w.ffn)
 	s.drop, buffer = cut(buffer, n*w.widest)
+	s.ddrop, buffer = cut(buffer, n*w.hidden)
 	s.dlow, buffer = cut(buffer, n*w.rank)
 	return buffer
+}
+
+// words is the memory of x.
+func words(x []float32) []uint32 {
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
 }
 
 // line is a cache line, in numbers: buffers begin on one.
@@ -121,9 +152,11 @@ type arena struct {
 	widths
 	vocab  int
 	tokens int          // there is room for
+	places int          // of shared tokens there is room for
 	free   func() error // gives the memory back
 
 	scratch
+	seen   seen
 	acts   []activations // one per block, or one for all
 	input  slab          // (n, hidden): the embedded tokens
 	values []slab        // (n, hidden): what each block returns
@@ -133,7 +166,7 @@ type arena struct {
 
 func newArena(m *model.Model, a *lora.Adapter, o Options) *arena {
 	return &arena{
-		widths: widthsOf(m, a), vocab: m.Output.Weight.Rows,
+		widths: widthsOf(m, a, o), vocab: m.Output.Weight.Rows,
 		acts: make([]activations, kept(m, o)), values: make([]slab, m.Dims.Layers),
 	}
 }
@@ -146,39 +179,49 @@ func kept(m *model.Model, o Options) int {
 	return 1
 }
 
-// size is how many numbers there are for n tokens.
-func (w widths) size(n, acts, layers, vocab int) int {
+// size is how many numbers there are for n tokens, of which some are shared
+// between the given number of places, or none.
+func (w widths) size(n, places, acts, layers, vocab int) int {
 	const cuts = 20 // more than there are in activations, in scratch, and beside them
-	return n*(acts*w.kept()+w.passing()+(layers+2)*w.hidden) + headRows*(vocab+3*w.hidden) + (acts+layers+2)*cuts*line
+	return n*(acts*w.kept()+w.passing()+(layers+2)*w.hidden) + max(0, places-n)*acts*w.heads + places*w.seeing() +
+		headRows*(vocab+3*w.hidden) + (acts+layers+3)*cuts*line
 }
 
-// of returns the activations of a block, cut to n tokens.
-func (a *arena) of(block, n int) activations {
+// of returns the activations of a block, cut to n tokens at some places.
+func (a *arena) of(block, n, places int) activations {
 	all := &a.acts[block%len(a.acts)]
-	return activations{
+	cut := activations{
 		q: all.q[:n*a.query], k: all.k[:n*a.kv], v: all.v[:n*a.kv],
-		out: all.out[:n*a.query], lse: all.lse[:n*a.heads], mid: all.mid[:n*a.hidden],
-		gate: all.gate[:n*a.gateWidth()], up: all.up[:n*a.ffn], low: all.low[:n*a.low],
+		out: all.out[:n*a.query], lse: all.lse[:places*a.heads], mid: all.mid[:n*a.hidden], low: all.low[:n*a.low],
 	}
+	if a.paired {
+		cut.gate, cut.up, cut.pairs = a.gate[:n*a.ffn], a.up[:n*a.ffn], all.pairs[:n*a.ffn]
+	} else {
+		cut.gate, cut.up = all.gate[:n*(a.middle()-a.ffn)], all.up[:n*a.ffn]
+	}
+	return cut
 }
 
-// grow makes room for n tokens.
-func (a *arena) grow(n int) error {
-	if n <= a.tokens {
+// grow makes room for n tokens, of which some are shared between the given
+// number of places, or none.
+func (a *arena) grow(n, places int) error {
+	if n <= a.tokens && places <= a.places {
 		return nil
 	}
+	n, places = max(n, a.tokens), max(places, a.places)
 	if err := a.close(); err != nil {
 		return err
 	}
-	buffer, free, err := offHeap(a.size(n, len(a.acts), len(a.values), a.vocab))
+	buffer, free, err := offHeap(a.size(n, places, len(a.acts), len(a.values), a.vocab))
 	if err != nil {
 		return fmt.Errorf("memory for batches of %d tokens: %w", n, err)
 	}
-	a.tokens, a.free = n, free
+	a.tokens, a.places, a.free = n, places, free
 	for i := range a.acts {
-		buffer = a.acts[i].take(buffer, n, a.widths)
+		buffer = a.acts[i].take(buffer, n, places, a.widths)
 	}
 	buffer = a.scratch.take(buffer, n, a.widths)
+	buffer = a.seen.take(buffer, places, a.widths)
 	buffer = a.input.take(buffer, n*a.hidden)
 	for i := range a.values {
 		buffer = a.values[i].take(buffer, n*a.hidden)
@@ -194,7 +237,7 @@ func (a *arena) close() error {
 		return nil
 	}
 	free := a.free
-	a.free, a.tokens = nil, 0
+	a.free, a.tokens, a.places = nil, 0, 0
 	return free()
 }
 
@@ -251,19 +294,22 @@ func vector(x []float32) *tensor.Dense {
 func floats(v G.Value) []float32 { return v.Data().([]float32) }
 
 // Estimate predicts the memory in bytes that training m takes beyond the model
-// itself, for batches of at most tokens: the graph's buffers, and the values,
-// gradients, moments and best values of the adapter. Of a it reads only rank and
-// slots.
-func Estimate(m *model.Model, a *lora.Adapter, tokens int, o Options) int64 {
-	w := widthsOf(m, a)
-	buffers := w.size(tokens, kept(m, o), m.Dims.Layers, m.Output.Weight.Rows)
+// itself, for batches of at most tokens, shared between at most the given places:
+// the graph's buffers, and the values, gradients, moments and best values of the
+// adapter. Of a it reads only rank and slots.
+func Estimate(m *model.Model, a *lora.Adapter, tokens, places int, o Options) int64 {
+	w := widthsOf(m, a, o)
+	buffers := w.size(tokens, places, kept(m, o), m.Dims.Layers, m.Output.Weight.Rows)
 	// values, gradients, two moments, the best values
 	adapter := 5 * parameters(m, a)
 	// The kernels' own: the logits of a chunk as bfloat16 for two cores, and
 	// activations as int8 and bfloat16.
 	kernels := headRows*m.Output.Weight.Rows + 2*tokens*w.widest
-	const runtime = 64 << 20 // the collector's slack
-	return 4*int64(buffers+adapter+kernels) + runtime
+	// The Go heap lets garbage pile up to what is in use there: the values, and
+	// the values the adapter came with.
+	garbage := 2 * parameters(m, a)
+	const program = 20 << 20 // code, stacks, tables
+	return 4*int64(buffers+adapter+kernels+garbage) + program
 }
 
 func headsOf(d model.Dims) kernel.Heads {

@@ -29,11 +29,12 @@ type run struct {
 	alpha   float32 // the adapter's Scale
 	arena   *arena
 
-	ctx   context.Context
-	batch data.Batch
-	n     int    // tokens of batch
-	train bool   // with dropout, and gradients at the head
-	seed  uint64 // of the dropout masks
+	ctx    context.Context
+	batch  data.Batch
+	n      int    // tokens of batch
+	places places // of its tokens for attention, when some are shared
+	train  bool   // with dropout, and gradients at the head
+	seed   uint64 // of the dropout masks
 }
 
 func newRun(m *model.Model, a *lora.Adapter, gang *kernel.Gang, o Options) *run {
@@ -45,7 +46,8 @@ func newRun(m *model.Model, a *lora.Adapter, gang *kernel.Gang, o Options) *run 
 
 func (r *run) begin(ctx context.Context, b data.Batch) error {
 	r.ctx, r.batch, r.n = ctx, b, len(b.Tokens)
-	return r.arena.grow(r.n)
+	r.places.set(b)
+	return r.arena.grow(r.n, len(b.Shared))
 }
 
 // dropout is the share of low-rank inputs that are masked in this run.

@@ -25,7 +25,7 @@ type linear struct {
 
 // layerParams are the low-rank parameters of one block as one vector.
 type layerParams struct {
-	values, grads []float32
+	values, grads []float32 // grads outside the Go heap
 	dense         *tensor.Dense // of grads
 	slots         map[string]linear
 	names         []string // "blk.0.attn_q.lora_a", in the order of values
@@ -91,8 +91,6 @@ func packLayer(m *model.Model, a *lora.Adapter, layer int) (*layerParams, error)
 	if len(p.names) != 2*len(a.Pairs[layer]) || len(p.names) == 0 {
 		return nil, fmt.Errorf("layer %d of the adapter has %d pairs, %d of which the model knows", layer, len(a.Pairs[layer]), len(p.names)/2)
 	}
-	p.grads = make([]float32, len(p.values))
-	p.dense = vector(p.grads)
 	for slot, pair := range a.Pairs[layer] {
 		l := p.slots[slot]
 		pair.A = p.values[l.a:l.b:l.b]

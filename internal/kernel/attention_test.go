@@ -125,7 +125,9 @@ func norm(x []float32) float64 {
 func TestAttentionWorkers(t *testing.T) {
 	a := newArena(t, 12)
 	s := newScene(a, heads(6, 2, 64), packed(150, 170))
-	lanes, q := history(a, s.h, 2100, 3, 5)
+	keep := keeping(s.h, true)
+	var lanes []kernel.Lane
+	var q []float32
 	var want map[string][]float32
 	for _, workers := range []int{1, 2, 5} {
 		_, fast := twins(t, workers)
@@ -136,8 +138,11 @@ func TestAttentionWorkers(t *testing.T) {
 		got := s.again(a)
 		got.forward(g)
 		got.backward(g)
+		if lanes == nil {
+			lanes, q = history(a, g, keep, 2100, 3, 5)
+		}
 		cached := a.zeros(len(q))
-		g.AttentionCached(cached, q, lanes, s.h)
+		g.AttentionCached(cached, q, lanes, 1, keep)
 		results := got.results()
 		results["cached"] = cached
 		if want == nil {
@@ -256,18 +261,43 @@ func TestAttentionExtremes(t *testing.T) {
 	}
 }
 
+// keeping is one layer of heads.
+func keeping(h kernel.Heads, half bool) kernel.Keeping {
+	return kernel.Keeping{Layers: 2, Heads: h, Half: half}
+}
+
+// kept makes pages of n positions of k and v, in layer 1.
+func kept(g *kernel.Gang, k, v []float32, n int, keep kernel.Keeping) []*kernel.Page {
+	pages := make([]*kernel.Page, (n+kernel.PageKeys-1)/kernel.PageKeys)
+	for i := range pages {
+		page, err := g.NewPage(keep)
+		if err != nil {
+			panic(err)
+		}
+		pages[i] = page
+	}
+	lanes := make([]kernel.Lane, n)
+	for i := range lanes {
+		lanes[i] = kernel.Lane{Pages: pages, Len: i + 1}
+	}
+	g.Remember(k, v, lanes, 1, keep)
+	return pages
+}
+
 // history makes a cache of length keys of one sequence and lanes on it: the last
 // few positions together, as of a piece of a prompt, then others of other
 // sequences.
-func history(a *arena, h kernel.Heads, length, last, others int) (lanes []kernel.Lane, q []float32) {
+func history(a *arena, g *kernel.Gang, keep kernel.Keeping, length, last, others int) (lanes []kernel.Lane, q []float32) {
+	h := keep.Heads
 	k, v := a.numbers(length*h.KV*h.Dim), a.numbers(length*h.KV*h.Dim)
+	pages := kept(g, k, v, length, keep)
 	for i := range last {
-		n := length - last + i + 1
-		lanes = append(lanes, kernel.Lane{K: k[:n*h.KV*h.Dim], V: v[:n*h.KV*h.Dim], Len: n})
+		lanes = append(lanes, kernel.Lane{Pages: pages, Len: length - last + i + 1})
 	}
 	for range others {
 		n := 1 + a.rng.IntN(length)
-		lanes = append(lanes, kernel.Lane{K: a.numbers(n * h.KV * h.Dim), V: a.numbers(n * h.KV * h.Dim), Len: n})
+		k, v := a.numbers(n*h.KV*h.Dim), a.numbers(n*h.KV*h.Dim)
+		lanes = append(lanes, kernel.Lane{Pages: kept(g, k, v, n, keep), Len: n})
 	}
 	return lanes, a.numbers(len(lanes) * h.Query * h.Dim)
 }
@@ -282,6 +312,8 @@ func TestAttentionCached(t *testing.T) {
 		}{
 			{"one key", heads(9, 3, 64), 1, 1, 0},
 			{"few keys", heads(9, 3, 64), 17, 2, 2},
+			{"page", heads(9, 3, 64), 32, 1, 1},
+			{"page and one", heads(9, 3, 64), 33, 2, 1},
 			{"block", heads(9, 3, 64), 128, 1, 1},
 			{"block and one", heads(4, 4, 80), 129, 1, 1},
 			{"prompt", heads(9, 3, 64), 300, 100, 1},
@@ -291,45 +323,77 @@ func TestAttentionCached(t *testing.T) {
 			{"too many query heads", heads(64, 1, 16), 50, 5, 1},
 			{"dim the tiles do not take", heads(4, 2, 20), 50, 5, 1},
 		} {
-			t.Run(fmt.Sprintf("%s/%s", level, c.name), func(t *testing.T) {
-				a := newArena(t, 16)
-				lanes, q := history(a, c.h, c.length, c.last, c.others)
-				want, got := a.zeros(len(q)), a.zeros(len(q))
-				plain.AttentionCached(want, q, lanes, c.h)
-				g.AttentionCached(got, q, lanes, c.h)
-				compare(t, "out", got, want, 3e-6, 2e-6)
-				// Alone, every lane gets the same bits.
-				size := c.h.Query * c.h.Dim
-				for i := range lanes {
-					alone := a.zeros(size)
-					g.AttentionCached(alone, q[i*size:(i+1)*size], lanes[i:i+1], c.h)
-					if !slices.Equal(alone, got[i*size:(i+1)*size]) {
-						t.Fatalf("lane %d depends on its company", i)
+			for _, half := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/%s/half=%v", level, c.name, half), func(t *testing.T) {
+					a := newArena(t, 16)
+					keep := keeping(c.h, half)
+					lanes, q := history(a, g, keep, c.length, c.last, c.others)
+					want, got := a.zeros(len(q)), a.zeros(len(q))
+					plain.AttentionCached(want, q, lanes, 1, keep)
+					g.AttentionCached(got, q, lanes, 1, keep)
+					compare(t, "out", got, want, 3e-6, 2e-6)
+					// Alone, every lane gets the same bits.
+					size := c.h.Query * c.h.Dim
+					for i := range lanes {
+						alone := a.zeros(size)
+						g.AttentionCached(alone, q[i*size:(i+1)*size], lanes[i:i+1], 1, keep)
+						if !slices.Equal(alone, got[i*size:(i+1)*size]) {
+							t.Fatalf("lane %d depends on its company", i)
+						}
 					}
-				}
-			})
+				})
+			}
 		}
 	}
 }
 
-// TestCachedIsAttention: what serving computes token by token is bit for bit
-// what training computed for the whole row, up to the length of one piece.
+// TestStalePages: what a page held before, even if it is no number, does not
+// reach those who do not see it.
+func TestStalePages(t *testing.T) {
+	_, fast := twins(t, 2)
+	for level, g := range fast {
+		for _, half := range []bool{false, true} {
+			a := newArena(t, 18)
+			keep := keeping(heads(9, 3, 64), half)
+			k, v := a.numbers(192*64), a.numbers(192*64)
+			bad := slices.Repeat([]float32{nan}, 192*64)
+			pages := kept(g, bad, bad, 64, keep)
+			lanes := make([]kernel.Lane, 45)
+			for i := range lanes {
+				lanes[i] = kernel.Lane{Pages: pages, Len: i + 1}
+			}
+			g.Remember(k, v, lanes, 1, keep)
+			q := a.numbers(len(lanes) * 9 * 64)
+			got, want := a.zeros(len(q)), a.zeros(len(q))
+			g.AttentionCached(got, q, lanes, 1, keep)
+			clean := kept(g, k, v, 45, keep)
+			for i := range lanes {
+				lanes[i].Pages = clean
+			}
+			g.AttentionCached(want, q, lanes, 1, keep)
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: stale keys or values reach a token", level)
+			}
+		}
+	}
+}
+
+// TestCachedIsAttention: what serving computes token by token is what training
+// computed for the whole row, but for the order of some sums.
 func TestCachedIsAttention(t *testing.T) {
 	_, fast := twins(t, 2)
 	for level, g := range fast {
 		a := newArena(t, 17)
 		s := newScene(a, heads(6, 2, 64), packed(333))
 		s.forward(g)
+		keep := keeping(s.h, false)
+		pages := kept(g, s.k, s.v, len(s.first), keep)
 		var lanes []kernel.Lane
 		for n := range s.first {
-			cols := (n + 1) * 2 * 64
-			lanes = append(lanes, kernel.Lane{K: s.k[:cols], V: s.v[:cols], Len: n + 1})
+			lanes = append(lanes, kernel.Lane{Pages: pages, Len: n + 1})
 		}
 		got := a.zeros(len(s.out))
-		g.AttentionCached(got, s.q, lanes, s.h)
-		if level == kernel.AVX512 && !slices.Equal(got, s.out) {
-			t.Errorf("%s: not the same bits", level)
-		}
+		g.AttentionCached(got, s.q, lanes, 1, keep)
 		compare(t, string(level), got, s.out, 1e-6, 1e-6)
 	}
 }
@@ -344,7 +408,7 @@ func TestShapePanics(t *testing.T) {
 		"short q":  func(g *kernel.Gang) { g.Attention(x, x, x[:3], x, x, []int32{0}, heads(1, 1, 4)) },
 		"future":   func(g *kernel.Gang) { g.Attention(x, x, x, x, x, []int32{1}, heads(1, 1, 4)) },
 		"falling":  func(g *kernel.Gang) { g.Attention(x, x, x, x, x, []int32{0, 1, 0}, heads(1, 1, 4)) },
-		"no key":   func(g *kernel.Gang) { g.AttentionCached(x, x, []kernel.Lane{{}}, heads(1, 1, 4)) },
+		"no key":   func(g *kernel.Gang) { g.AttentionCached(x, x, []kernel.Lane{{}}, 0, keeping(heads(1, 1, 4), false)) },
 		"norm":     func(g *kernel.Gang) { g.RMSNorm(x, x, 2, 33, x, 1e-5) },
 		"dropout":  func(g *kernel.Gang) { g.Dropout(x, x, 1, 1) },
 		"target":   func(g *kernel.Gang) { g.CrossEntropy(x, 1, 64, []int32{64}) },

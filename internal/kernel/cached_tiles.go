@@ -14,9 +14,10 @@ type bundle struct {
 	part   int // where its first row's part lies, when there are several pieces
 }
 
-// cachedTiles is AttentionCached in tiles. Lanes one after the other with the
-// same keys (a piece of a prompt) share them.
-func (g *Gang) cachedTiles(out, q []float32, lanes []Lane, h Heads) {
+// cachedTiles is AttentionCached in tiles. Lanes of one sequence, one after the
+// other (a piece of a prompt), share their keys.
+func (g *Gang) cachedTiles(out, q []float32, lanes []Lane, layer int, keep Keeping) {
+	h := keep.Heads
 	bundles, chunks, parts := bundleLanes(lanes, h)
 	scr := g.borrow()
 	defer g.giveBack(scr)
@@ -30,7 +31,7 @@ func (g *Gang) cachedTiles(out, q []float32, lanes []Lane, h Heads) {
 		piece, kv := (c-b.chunk)/h.KV, (c-b.chunk)%h.KV
 		scr := g.borrow()
 		defer g.giveBack(scr)
-		f := g.runPiece(scr, q, lanes[b.lo:b.hi], b.lo, piece, kv, h)
+		f := g.runPiece(scr, q, lanes[b.lo:b.hi], b.lo, piece, kv, layer, keep)
 		if b.pieces == 1 {
 			f.finishLanes(out, b.lo, kv, h)
 			return
@@ -49,7 +50,7 @@ func bundleLanes(lanes []Lane, h Heads) (bundles []bundle, chunks, parts int) {
 	most := queryTile / (h.Query / h.KV)
 	for lo := 0; lo < len(lanes); {
 		hi, longest := lo, 0
-		for hi < len(lanes) && hi-lo < most && &lanes[hi].K[0] == &lanes[lo].K[0] && &lanes[hi].V[0] == &lanes[lo].V[0] {
+		for hi < len(lanes) && hi-lo < most && lanes[hi].follows(lanes[lo]) {
 			longest = max(longest, lanes[hi].Len)
 			hi++
 		}
@@ -70,28 +71,70 @@ func (b bundle) at(piece, kv int, h Heads) int {
 }
 
 // runPiece brings the rows (lane, query head of kv) over one piece of the keys.
-func (g *Gang) runPiece(scr *scratch, q []float32, lanes []Lane, row0, piece, kv int, h Heads) *flash {
-	d, group, stride := h.Dim, h.Query/h.KV, h.KV*h.Dim
+func (g *Gang) runPiece(scr *scratch, q []float32, lanes []Lane, row0, piece, kv, layer int, keep Keeping) *flash {
+	h := keep.Heads
+	d, group := h.Dim, h.Query/h.KV
 	f := g.newFlash(scr, h)
 	rows, longest := len(lanes)*group, 0
-	queries, kt := f.extra[:rows*d], f.extra[queryTile*d:]
+	queries := f.extra[:rows*d]
 	for i, l := range lanes {
 		copy(queries[i*group*d:], q[((row0+i)*h.Query+kv*group)*d:][:group*d])
 		longest = max(longest, l.Len)
 	}
-	k, v := lanes[0].K, lanes[0].V
-	for _, l := range lanes {
-		if l.Len == longest {
-			k, v = l.K, l.V
-		}
-	}
 	start := piece * keyPiece
 	for b := start; b < min(longest, start+keyPiece); b += keyBlock {
 		f.limit(rows, func(r int) (int, int) { return 0, lanes[r/group].Len - b })
-		g.transposeKeys(kt, k[b*stride+kv*d:], min(keyBlock, longest-b), h)
-		f.step(queries, d, kt, v[b*stride+kv*d:], stride, b == start)
+		pages := lanes[0].Pages[b/PageKeys:]
+		for r := 0; r < rows; r += groupRows {
+			f.pages(r, min(groupRows, rows-r), queries[r*d:], pages, keep.at(layer, kv), b == start)
+		}
 	}
 	return f
+}
+
+// pages adds a block of keys, in pages from element at on, to the rows from r on.
+func (f *flash) pages(r, rows int, q []float32, pages []*Page, at int, first bool) {
+	acc := f.acc[r*f.dim:]
+	_, hi := visible(f.from[r:r+rows], f.to[r:r+rows])
+	if hi == 0 {
+		if first {
+			clear(acc[:rows*f.dim])
+		}
+		return
+	}
+	end, size := (hi+15)&^15, f.dim*PageKeys
+	for j := 0; j < end; j += PageKeys {
+		p, cols := pages[j/PageKeys], min(PageKeys, end-j)
+		if p.half != nil {
+			f.fetch(pages, j/PageKeys, at, r)
+			f.g.halfProduct(rows, cols, f.dim, 1, q, f.dim, p.half[at:], PageKeys, f.scores[j:], keyBlock, false)
+		} else {
+			f.g.product(rows, cols, f.dim, q, f.dim, 1, p.full[at:], PageKeys, f.scores[j:], keyBlock, false)
+		}
+	}
+	f.k.softmaxTile(rows, end, f.scores, keyBlock, f.from[r:], f.to[r:], f.top[r:], f.sum[r:], acc, f.dim, f.scale)
+	for j := 0; j < hi; j += PageKeys {
+		p, keys := pages[j/PageKeys], min(PageKeys, hi-j)
+		add := !first || j > 0
+		if p.half != nil {
+			f.g.halfProduct(rows, f.dim, keys, 1, f.scores[j:], keyBlock, p.half[at+size:], f.dim, acc, f.dim, add)
+		} else {
+			f.g.product(rows, f.dim, keys, f.scores[j:], keyBlock, 1, p.full[at+size:], f.dim, acc, f.dim, add)
+		}
+	}
+}
+
+// fetch asks for the values of page j and the keys of the page after it, when the
+// first rows come to them: they lie where no hardware would look.
+func (f *flash) fetch(pages []*Page, j, at, row int) {
+	if row > 0 {
+		return
+	}
+	size := f.dim * PageKeys
+	f.g.half.fetch(pages[j].half[at+size : at+2*size])
+	if j+1 < len(pages) {
+		f.g.half.fetch(pages[j+1].half[at : at+size])
+	}
 }
 
 // finishLanes writes the rows of a key head: (lane, query head of kv).

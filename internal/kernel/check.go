@@ -40,8 +40,13 @@ func (t *trial) next() uint64 {
 func (t *trial) all(np, nblk int) error {
 	for h := 1; h <= maxHeight; h++ {
 		var err error
-		if slices.Contains(t.got.intHeights[:], h) {
-			err = errors.Join(t.ints(h, np, nblk), t.quantise(h, nblk))
+		for _, kinds := range [][2]*intTiles{{&t.got.fine, &t.want.fine}, {&t.got.coarse, &t.want.coarse}} {
+			if slices.Contains(kinds[0].heights[:], h) {
+				err = errors.Join(err, t.ints(h, np, nblk, kinds), t.quantise(h, nblk, kinds))
+			}
+		}
+		if t.got.pairs && slices.Contains(t.got.wholeHeights[:], h) {
+			err = errors.Join(err, t.wholes(h, np, nblk))
 		}
 		if slices.Contains(t.got.floatHeights[:], h) {
 			err = errors.Join(err, t.floats(h, np, nblk))
@@ -102,8 +107,9 @@ func (t *trial) outputs(n int) (got, want []float32) {
 }
 
 // ints compares the products of int8 with quantised weights.
-func (t *trial) ints(h, np, nblk int) error {
-	ldc, rows := np*narrow+3, 2*h
+func (t *trial) ints(h, np, nblk int, kinds [2]*intTiles) error {
+	ours, twin := kinds[0], kinds[1]
+	ldc, rows := np*narrow+3, ours.parts*h
 	ds, ms := t.float16s(np*nblk*narrow), t.float16s(np*nblk*narrow)
 	a := cast[int8](t.bytes(nblk*block*rows), nblk*block*rows)
 	for i := range a {
@@ -117,9 +123,9 @@ func (t *trial) ints(h, np, nblk int) error {
 	n := (h-1)*ldc + np*narrow
 	for _, bits := range []int{4, 8} {
 		qs := t.bytes(np * nblk * blockBytes(bits))
-		z, zt, m, mt := t.got.zero4[h], t.want.zero4[h], t.got.min4[h], t.want.min4[h]
+		z, zt, m, mt := ours.zero4[h], twin.zero4[h], ours.min4[h], twin.min4[h]
 		if bits == 8 {
-			z, zt, m, mt = t.got.zero8[h], t.want.zero8[h], t.got.min8[h], t.want.min8[h]
+			z, zt, m, mt = ours.zero8[h], twin.zero8[h], ours.min8[h], twin.min8[h]
 		}
 		got, want := t.outputs(n)
 		z(np, nblk, &qs[0], &ds[0], &a[0], &s[0], &init[0], &got[0], ldc)
@@ -131,6 +137,30 @@ func (t *trial) ints(h, np, nblk int) error {
 		mt(np, nblk, &qs[0], &ds[0], &ms[0], &a[0], &s[0], &sum[0], &want[0], ldc)
 		if err := near(got, want); err != nil {
 			return fmt.Errorf("%d-bit weights with minima: %w", bits, err)
+		}
+	}
+	return nil
+}
+
+// wholes compares the products of bfloat16 with 4-bit weights.
+func (t *trial) wholes(h, np, nblk int) error {
+	x, rs, ldc := t.float32s(nblk*block), nblk*wholeBlock, np*narrow+3
+	a, want := cast[uint32](t.alloc(4*h*rs), h*rs), make([]uint32, rs)
+	for r := range h {
+		t.got.roundWhole(nblk, &x[0], &a[r*rs])
+		t.want.roundWhole(nblk, &x[0], &want[0])
+		if !slices.Equal(a[r*rs:][:rs], want) {
+			return fmt.Errorf("activations in bfloat16: %w", errTwins)
+		}
+		x = t.float32s(nblk * block)
+	}
+	ds, ms, qs := t.float16s(np*nblk*narrow), t.float16s(np*nblk*narrow), t.bytes(np*nblk*blockBytes(4))
+	for _, kind := range []struct{ got, want wholeTile }{{t.got.wholeZero[h], t.want.wholeZero[h]}, {t.got.wholeMin[h], t.want.wholeMin[h]}} {
+		got, want := t.outputs((h-1)*ldc + np*narrow)
+		kind.got(np, nblk, &qs[0], &ds[0], &ms[0], &a[0], rs, &got[0], ldc)
+		kind.want(np, nblk, &qs[0], &ds[0], &ms[0], &a[0], rs, &want[0], ldc)
+		if err := near(got, want); err != nil {
+			return fmt.Errorf("4-bit weights and bfloat16: %w", err)
 		}
 	}
 	return nil
@@ -173,14 +203,14 @@ func (t *trial) floats(h, tiles, nblk int) error {
 }
 
 // quantise compares the int8 form of activations, which must be the same bits.
-func (t *trial) quantise(h, nblk int) error {
-	x, n := t.float32s(nblk*block), (nblk-1)*2*h+2
-	kinds := [2]*products{t.got, t.want}
+func (t *trial) quantise(h, nblk int, kinds [2]*intTiles) error {
+	parts := kinds[0].parts
+	x, n := t.float32s(nblk*block), (nblk-1)*parts*h+parts
 	var a [2][]byte
 	var floats [2][]float32
 	var ints [2][]int32
 	for i, kit := range kinds {
-		size := (nblk*8-1)*8*h + 8
+		size := ((nblk*8-1)*h + 1) * 4 * parts
 		a[i] = t.alloc(size)
 		floats[i], ints[i] = cast[float32](t.alloc(8*n), 2*n), cast[int32](t.alloc(8*n), 2*n)
 		clear(a[i])

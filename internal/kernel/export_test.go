@@ -30,7 +30,7 @@ func ScaleOf(level Level, x []float32) float32 {
 	var a [2 * block]int8
 	var s, sum [2]float32
 	var init4, init8 [2]int32
-	productsOf(level).quantise(1, 1, &x[0], &a[0], &s[0], &init4[0], &init8[0], &sum[0])
+	productsOf(level).fine.quantise(1, 1, &x[0], &a[0], &s[0], &init4[0], &init8[0], &sum[0])
 	return s[0]
 }
 
@@ -52,4 +52,9 @@ func (g *Gang) Slabs() int {
 	g.weights.lock.Lock()
 	defer g.weights.lock.Unlock()
 	return g.weights.slabs
+}
+
+// CompareHalves compares the loops over float16 of a level with their twins.
+func CompareHalves(level Level) error {
+	return checkHalves(halvesOf(level))
 }

@@ -15,8 +15,12 @@ type Gang struct {
 	pool    *parallel.Pool
 	level   Level
 	kit     *products
+	half    *halves
 	buffers *shelf
 	weights *arena
+	pages   *arena // of keys and values
+
+	gathered *gathered // not nil: where loops are put instead of being run
 }
 
 // NewGang returns a gang; level "" means Detect(). It fails when this CPU does
@@ -32,11 +36,16 @@ func NewGang(pool *parallel.Pool, level Level) (*Gang, error) {
 		pool:    pool,
 		level:   level,
 		kit:     productsOf(level),
+		half:    halvesOf(level),
 		buffers: new(shelf),
 		weights: new(arena),
+		pages:   new(arena),
 	}
 	if level != Generic {
 		if err := newTrial(g.kit).all(2, 2); err != nil {
+			return nil, fmt.Errorf("kernel level %s on this machine: %w", level, err)
+		}
+		if err := checkHalves(g.half); err != nil {
 			return nil, fmt.Errorf("kernel level %s on this machine: %w", level, err)
 		}
 		if err := checkRows(g.rows()); err != nil {
@@ -60,6 +69,9 @@ func (g *Gang) Background() *Gang {
 type scratch struct {
 	floats []float32
 	pairs  []uint32
+	loops  gathered
+	parts  []lowPart
+	outer  int                       // chunks of the outer halves of parts
 	tile   [maxHeight * wide]float32 // a tile of the result whose columns stand over the edge
 }
 

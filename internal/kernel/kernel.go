@@ -16,8 +16,9 @@ type Precision uint8
 
 // The precisions.
 const (
-	// Fast: activations as two int8 rows × quantised weights forward, bfloat16 backward,
-	// float32 accumulation.
+	// Fast: forward, the very weights times activations in bfloat16 (4-bit weights),
+	// in two rows of int8 (8-bit weights, or no bfloat16 in hardware) or in one
+	// (matrices marked Coarse); backward, everything in bfloat16. Sums are float32.
 	Fast Precision = iota
 	// Exact: float32 everywhere, for parity with PyTorch.
 	Exact

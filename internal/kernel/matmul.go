@@ -18,9 +18,15 @@ func (g *Gang) MatMul(dst []float32, x *Operand, w *Matrix) {
 	case x.n == 0:
 	case x.precision == Exact:
 		g.matMulExact(dst, x, w)
+	case w.form != pairForm && w.Coarse && g.kit.integers:
+		g.quantised(x, &x.coarse, &g.kit.coarse)
+		g.matMulInts(dst, x, &x.coarse, &g.kit.coarse, w)
+	case w.form.bits() == 4 && g.kit.pairs:
+		g.wholes(x)
+		g.matMulWholes(dst, x, w)
 	case w.form != pairForm && g.kit.integers:
-		g.quantised(x)
-		g.matMulInts(dst, x, w)
+		g.quantised(x, &x.fine, &g.kit.fine)
+		g.matMulInts(dst, x, &x.fine, &g.kit.fine, w)
 	case w.form == pairForm && g.kit.pairs:
 		g.rounded(x)
 		g.matMulPairs(dst, x, w)
@@ -44,10 +50,15 @@ func newGrid(panels, panelStep, rows, rowStep int) grid {
 
 // run calls f for every chunk: panels p0 … p1-1, rows i0 … i1-1.
 func (g *Gang) run(d grid, f func(p0, p1, i0, i1 int)) {
-	g.pool.Run(d.panelParts*d.rowParts, func(chunk int) {
+	piece := func(chunk int) {
 		p, i := chunk/d.rowParts*d.panelStep, chunk%d.rowParts*d.rowStep
 		f(p, min(p+d.panelStep, d.panels), i, min(i+d.rowStep, d.rows))
-	})
+	}
+	if g.gathered != nil {
+		g.gathered.add(d.panelParts*d.rowParts, piece)
+		return
+	}
+	g.pool.Run(d.panelParts*d.rowParts, piece)
 }
 
 // cacheBytes is how much of the second-level cache a group of panels may take:
@@ -59,7 +70,7 @@ const cacheBytes = 384 << 10
 const chunkBytes = 24 << 10
 
 // matMulInts multiplies int8 activations by quantised weights.
-func (g *Gang) matMulInts(dst []float32, x *Operand, w *Matrix) {
+func (g *Gang) matMulInts(dst []float32, x *Operand, f *intForm, t *intTiles, w *Matrix) {
 	perPanel := w.blocks * (blockBytes(w.form.bits()) + 4*narrow)
 	step := max(1, min(cacheBytes/perPanel, 8))
 	if x.n < 12 { // few rows: one sweep over the weights, so chunks need only be worth sharing
@@ -67,14 +78,14 @@ func (g *Gang) matMulInts(dst []float32, x *Operand, w *Matrix) {
 	}
 	g.run(newGrid(w.panels, step, x.n, 120), func(p0, p1, i0, i1 int) {
 		for i := i0; i < i1; {
-			h := g.kit.intHeights.next(x.n - i)
+			h := t.heights.next(x.n - i)
 			whole := min(p1, w.Rows/narrow)
 			if whole > p0 {
-				g.intTile(h, p0, whole, i, x, w, &dst[i*w.Rows+p0*narrow], w.Rows)
+				f.tile(t, h, p0, whole, i, w, &dst[i*w.Rows+p0*narrow], w.Rows)
 			}
 			if whole < p1 {
 				s := g.borrow()
-				g.intTile(h, whole, p1, i, x, w, &s.tile[0], narrow)
+				f.tile(t, h, whole, p1, i, w, &s.tile[0], narrow)
 				put(dst[i*w.Rows+whole*narrow:], w.Rows, s.tile[:], narrow, h, w.Rows-whole*narrow)
 				g.giveBack(s)
 			}
@@ -83,20 +94,20 @@ func (g *Gang) matMulInts(dst []float32, x *Operand, w *Matrix) {
 	})
 }
 
-// intTile multiplies the tile of h rows that begins at row i by panels p0 … p1-1.
-func (g *Gang) intTile(h, p0, p1, i int, x *Operand, w *Matrix, c *float32, ldc int) {
+// tile multiplies the tile of h rows that begins at row i by panels p0 … p1-1.
+func (f *intForm) tile(t *intTiles, h, p0, p1, i int, w *Matrix, c *float32, ldc int) {
 	q, d := w.offsets(p0, 0)
-	e := 2 * i * w.blocks
-	a, np := &x.ints[2*i*x.cols], p1-p0
+	e := t.parts * i * w.blocks
+	a, np := &f.ints[e*block], p1-p0
 	switch w.form {
 	case zeroForm4:
-		g.kit.zero4[h](np, w.blocks, &w.qs[q], &w.ds[d], a, &x.scales[e], &x.inits4[e], c, ldc)
+		t.zero4[h](np, w.blocks, &w.qs[q], &w.ds[d], a, &f.scales[e], &f.inits4[e], c, ldc)
 	case zeroForm8:
-		g.kit.zero8[h](np, w.blocks, &w.qs[q], &w.ds[d], a, &x.scales[e], &x.inits8[e], c, ldc)
+		t.zero8[h](np, w.blocks, &w.qs[q], &w.ds[d], a, &f.scales[e], &f.inits8[e], c, ldc)
 	case minForm4:
-		g.kit.min4[h](np, w.blocks, &w.qs[q], &w.ds[d], &w.ms[d], a, &x.scales[e], &x.sums[e], c, ldc)
+		t.min4[h](np, w.blocks, &w.qs[q], &w.ds[d], &w.ms[d], a, &f.scales[e], &f.sums[e], c, ldc)
 	case minForm8:
-		g.kit.min8[h](np, w.blocks, &w.qs[q], &w.ds[d], &w.ms[d], a, &x.scales[e], &x.sums[e], c, ldc)
+		t.min8[h](np, w.blocks, &w.qs[q], &w.ds[d], &w.ms[d], a, &f.scales[e], &f.sums[e], c, ldc)
 	}
 }
 

@@ -27,7 +27,7 @@ func (g *Gang) MatMulBack(dx, dy []float32, n int, w *Matrix, p Precision) {
 }
 
 const (
-	backRows  = 256  // rows of dx per chunk: each chunk unpacks its weights anew
+	backRows  = 512  // rows of dx per chunk: each chunk unpacks its weights anew
 	backDepth = 1024 // rows of w unpacked at a time: 64 KiB of pairs
 	backSweep = 4096 // rows of w per round of chunks, which keeps chunks short
 )

@@ -8,7 +8,7 @@ import (
 const cacheLine = 64
 
 // aligned returns n zeros that begin on a cache line.
-func aligned[T int8 | int32 | uint32 | float32](n int) []T {
+func aligned[T int8 | uint16 | int32 | uint32 | float32](n int) []T {
 	var t T
 	size := int(unsafe.Sizeof(t))
 	b := make([]T, n+cacheLine/size)
@@ -18,7 +18,7 @@ func aligned[T int8 | int32 | uint32 | float32](n int) []T {
 }
 
 // grow returns s with at least n elements, of any content when it is new.
-func grow[T int8 | int32 | uint32 | float32](s []T, n int) []T {
+func grow[T int8 | uint16 | int32 | uint32 | float32](s []T, n int) []T {
 	if cap(s) < n {
 		return aligned[T](n)
 	}

@@ -13,15 +13,23 @@ type Operand struct {
 	n, cols   int
 	precision Precision
 
-	lock           sync.Mutex // guards what follows: made when the first product asks
-	hasInts        bool
-	ints           []int8 // tiles, see zeroTile: two int8 per number
-	scales, sums   []float32
-	inits4, inits8 []int32
+	lock         sync.Mutex // guards what follows: made when the first product asks
+	fine, coarse intForm
+
+	hasWholes bool
+	words     []uint32 // (n, cols/32, 17), see wholeTile
 
 	hasPairs bool
 	pairs    []uint32 // (n, pairStride)
 	stride   int
+}
+
+// intForm is the int8 form of an operand, in tiles: see zeroTile.
+type intForm struct {
+	made           bool
+	ints           []int8
+	scales, sums   []float32
+	inits4, inits8 []int32
 }
 
 // Prepare sets op to the n rows of x (n, cols). x is kept by reference and must
@@ -31,38 +39,39 @@ func (g *Gang) Prepare(op *Operand, x []float32, n, cols int, p Precision) {
 		panic(fmt.Sprintf("kernel: operand of %d numbers is not (%d, %d)", len(x), n, cols))
 	}
 	op.x, op.n, op.cols, op.precision = x[:n*cols], n, cols, p
-	op.hasInts, op.hasPairs = false, false
+	op.fine.made, op.coarse.made, op.hasWholes, op.hasPairs = false, false, false, false
 }
 
 // rowsPerChunk is how many rows are made ready at a time; a multiple of 8 and of
 // 12, so that chunks end where tiles do.
 const rowsPerChunk = 24
 
-// quantised makes the int8 form of op: per block of 32 of each row a coarse and
-// a fine scale, so that a row's numbers do not depend on its neighbours.
-func (g *Gang) quantised(op *Operand) {
+// quantised makes the form of op that t reads: per block of 32 of each row a
+// scale for each part, so that a row's numbers do not depend on its neighbours.
+func (g *Gang) quantised(op *Operand, f *intForm, t *intTiles) {
 	op.lock.Lock()
 	defer op.lock.Unlock()
-	if op.hasInts {
+	if f.made {
 		return
 	}
 	blocks := op.cols / block
-	op.ints = grow(op.ints, 2*op.n*op.cols)
-	op.scales, op.sums = grow(op.scales, 2*op.n*blocks), grow(op.sums, 2*op.n*blocks)
-	op.inits4, op.inits8 = grow(op.inits4, 2*op.n*blocks), grow(op.inits8, 2*op.n*blocks)
+	n := t.parts * op.n * blocks
+	f.ints = grow(f.ints, n*block)
+	f.scales, f.sums = grow(f.scales, n), grow(f.sums, n)
+	f.inits4, f.inits8 = grow(f.inits4, n), grow(f.inits8, n)
 	g.pool.Run((op.n+rowsPerChunk-1)/rowsPerChunk, func(chunk int) {
 		from, to := chunk*rowsPerChunk, min(op.n, (chunk+1)*rowsPerChunk)
 		for i := from; i < to; {
-			h := g.kit.intHeights.next(op.n - i)
+			h := t.heights.next(op.n - i)
 			for r := range h {
-				at := 2 * (i*blocks + r)
-				g.kit.quantise(blocks, h, &op.x[(i+r)*op.cols], &op.ints[2*(i*op.cols+4*r)],
-					&op.scales[at], &op.inits4[at], &op.inits8[at], &op.sums[at])
+				at := t.parts * (i*blocks + r)
+				t.quantise(blocks, h, &op.x[(i+r)*op.cols], &f.ints[t.parts*(i*op.cols+4*r)],
+					&f.scales[at], &f.inits4[at], &f.inits8[at], &f.sums[at])
 			}
 			i += h
 		}
 	})
-	op.hasInts = true
+	f.made = true
 }
 
 // rounded makes the bfloat16 form of op.

@@ -6,26 +6,41 @@ const (
 	narrow    = 16 // columns of a panel of quantised weights
 	wide      = 32 // columns of a panel of floats
 	block     = 32 // numbers along k that share a scale
-	maxHeight = 12 // of floats and pairs; 8 of int8
+	maxHeight = 12
 )
 
-// A zeroTile computes c = x·Wᵀ for a tile of activations and np panels of
+// A zeroTile computes c = x·Wᵀ for a tile of int8 activations and np panels of
 // quantised weights that follow each other, each nblk blocks long. Weights are
-// unsigned and stand for (u-zero)·d. A row of activations is two rows of int8,
-// a coarse one and a fine one of what that leaves, which are added up.
+// unsigned and stand for (u-zero)·d. A row of activations is parts rows of int8
+// that are added up: a coarse one, and in fine tiles one of what that leaves.
 //
 //	qs (np, nblk) blocks, see Matrix; ds (np, nblk, 16) float16
-//	a  (nblk, 8, height, 2, 4) int8; s (nblk, height, 2), the scales of a
-//	init (nblk, height, 2) = -zero · sum of a over the block
+//	a  (nblk, 8, height, parts, 4) int8; s (nblk, height, parts), the scales of a
+//	init (nblk, height, parts) = -zero · sum of a over the block
 //	c  (height, np*16), rows ldc numbers apart
 type zeroTile func(np, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
 // A minTile is a zeroTile for weights that stand for u·d + m.
 //
 //	ms  (np, nblk, 16) float16
-//	sum (nblk, height, 2): s · sum of a over the block, both rows of a in the
-//	    first place; the second is not read
+//	sum (nblk, height, parts): s · sum of a over the block, all parts in the first
+//	    place; the second is not read
 type minTile func(np, nblk int, qs *byte, ds, ms *uint16, a *int8, s, sum *float32, c *float32, ldc int)
+
+// intTiles are the products of int8 activations of so many parts. The arrays are
+// indexed by the height of the tile.
+type intTiles struct {
+	parts        int
+	heights      *heights // of the next tile, by the rows that are left
+	zero4, zero8 [maxHeight + 1]zeroTile
+	min4, min8   [maxHeight + 1]minTile
+
+	// quantise makes one row of a tile from nblk blocks of x: int8 numbers with
+	// a scale per block, in two parts also what they leave as int8 numbers with a
+	// scale 254 times finer (together some 15 bits), and what zeroTile and minTile
+	// need beside; the height of the tile gives the distances between its places.
+	quantise func(nblk, height int, x *float32, a *int8, s *float32, init4, init8 *int32, sum *float32)
+}
 
 // A floatTile computes c = alpha·a·b, or adds it to c when add is 1, for one
 // tile after another downwards. Element (i, l) of a is at a[i*rs+l*ks].
@@ -42,30 +57,29 @@ type pairTile func(tiles, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc 
 // set is the definition; every other set is compared to it by table and by fuzz.
 // The arrays are indexed by the height of the tile.
 type products struct {
-	zero4, zero8 [maxHeight + 1]zeroTile
-	min4, min8   [maxHeight + 1]minTile
+	fine, coarse intTiles
 	float16      [maxHeight + 1]floatTile // 16 columns
 	float32      [maxHeight + 1]floatTile // 32 columns
 	pair         [maxHeight + 1]pairTile
 
-	// intHeights and floatHeights give the height of the next tile of int8, and of
-	// floats and pairs, by the rows that are left. Every row is computed in the same
+	wholeZero, wholeMin [maxHeight + 1]wholeTile
+
+	// wholeHeights and floatHeights give the height of the next tile of whole
+	// numbers, and of floats and pairs, by the rows that are left. Every row is computed in the same
 	// order in a tile of any height, so that it has the same result alone and in a
 	// batch.
-	intHeights, floatHeights *heights
+	wholeHeights, floatHeights *heights
 
 	// integers and pairs report whether the level multiplies int8 and bfloat16 in
-	// hardware; without, Fast products that would are float32.
+	// hardware. 4-bit weights go by bfloat16 where there is, else by int8; without
+	// either, Fast products are float32.
 	integers, pairs bool
-
-	// quantise makes one row of a tile from nblk blocks of x: int8 numbers with
-	// a scale per block, what they leave as int8 numbers with a scale 254 times
-	// finer (together some 15 bits), and what zeroTile and minTile need beside; the
-	// height of the tile gives the distances between its places.
-	quantise func(nblk, height int, x *float32, a *int8, s *float32, init4, init8 *int32, sum *float32)
 
 	// round makes pairs of bfloat16 of 32n numbers.
 	round func(n int, x *float32, dst *uint32)
+
+	// roundWhole makes a row of the activations of a wholeTile.
+	roundWhole func(nblk int, x *float32, dst *uint32)
 
 	// expand4 and expand8 turn one block of 32 columns of np panels, step bytes
 	// and numbers apart, into pairs of bfloat16 along the rows: dst is (8np, 32).
@@ -86,21 +100,26 @@ type products struct {
 
 func genericProducts() *products {
 	p := &products{
-		quantise:   quantiseGeneric,
-		round:      roundGeneric,
-		expand4:    expand4Generic,
-		expand8:    expand8Generic,
-		spread4:    spread4Generic,
-		spread8:    spread8Generic,
-		intHeights: heightsTo8, floatHeights: heightsTo12,
+		fine:         intTiles{parts: 2, heights: heightsTo8, quantise: quantiseGeneric(2)},
+		coarse:       intTiles{parts: 1, heights: heightsTo12, quantise: quantiseGeneric(1)},
+		round:        roundGeneric,
+		roundWhole:   roundWholeGeneric,
+		expand4:      expand4Generic,
+		expand8:      expand8Generic,
+		spread4:      spread4Generic,
+		spread8:      spread8Generic,
+		wholeHeights: heightsTo6, floatHeights: heightsTo12,
 		expandPairs: expandPairsGeneric,
 		transpose:   transposeGeneric,
 	}
 	for h := 1; h <= maxHeight; h++ {
-		p.zero4[h], p.zero8[h] = zeroTileGeneric(h, 4), zeroTileGeneric(h, 8)
-		p.min4[h], p.min8[h] = minTileGeneric(h, 4), minTileGeneric(h, 8)
+		for _, t := range []*intTiles{&p.fine, &p.coarse} {
+			t.zero4[h], t.zero8[h] = zeroTileGeneric(h, 4, t.parts), zeroTileGeneric(h, 8, t.parts)
+			t.min4[h], t.min8[h] = minTileGeneric(h, 4, t.parts), minTileGeneric(h, 8, t.parts)
+		}
 		p.float16[h], p.float32[h] = floatTileGeneric(h, narrow), floatTileGeneric(h, wide)
 		p.pair[h] = pairTileGeneric(h)
+		p.wholeZero[h], p.wholeMin[h] = wholeTileGeneric(h, false), wholeTileGeneric(h, true)
 	}
 	return p
 }
@@ -111,6 +130,8 @@ type heights [13]int
 
 var (
 	heightsTo2  = &heights{0, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2}
+	heightsTo3  = &heights{0, 1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3}
+	heightsTo4  = &heights{0, 1, 2, 3, 4, 3, 3, 4, 4, 4, 4, 4, 4}
 	heightsTo6  = &heights{0, 1, 2, 3, 4, 3, 6, 4, 4, 6, 6, 6, 6}
 	heightsTo8  = &heights{0, 1, 2, 3, 4, 3, 6, 4, 8, 8, 8, 8, 8}
 	heightsTo12 = &heights{0, 1, 2, 3, 4, 3, 6, 4, 8, 6, 6, 8, 12}

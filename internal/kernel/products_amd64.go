@@ -19,130 +19,275 @@ func peakBF16512(n int)
 //go:noescape
 func peakVNNI512(n int)
 
-// zeroTile4x8 is the zeroTile of height 8 on 4-bit weights: see zeroTileGeneric.
+// zeroTile4x8 is the fine zeroTile of height 8 on 4-bit weights: see zeroTileGeneric.
 //
 //go:noescape
 func zeroTile4x8(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
-// minTile4x8 is the minTile of height 8 on 4-bit weights: see minTileGeneric.
+// minTile4x8 is the fine minTile of height 8 on 4-bit weights: see minTileGeneric.
 //
 //go:noescape
 func minTile4x8(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
-// zeroTile8x8 is the zeroTile of height 8 on 8-bit weights: see zeroTileGeneric.
+// zeroTile8x8 is the fine zeroTile of height 8 on 8-bit weights: see zeroTileGeneric.
 //
 //go:noescape
 func zeroTile8x8(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
-// minTile8x8 is the minTile of height 8 on 8-bit weights: see minTileGeneric.
+// minTile8x8 is the fine minTile of height 8 on 8-bit weights: see minTileGeneric.
 //
 //go:noescape
 func minTile8x8(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
-// zeroTile4x6 is the zeroTile of height 6 on 4-bit weights: see zeroTileGeneric.
+// zeroTile4x6 is the fine zeroTile of height 6 on 4-bit weights: see zeroTileGeneric.
 //
 //go:noescape
 func zeroTile4x6(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
-// minTile4x6 is the minTile of height 6 on 4-bit weights: see minTileGeneric.
+// minTile4x6 is the fine minTile of height 6 on 4-bit weights: see minTileGeneric.
 //
 //go:noescape
 func minTile4x6(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
-// zeroTile8x6 is the zeroTile of height 6 on 8-bit weights: see zeroTileGeneric.
+// zeroTile8x6 is the fine zeroTile of height 6 on 8-bit weights: see zeroTileGeneric.
 //
 //go:noescape
 func zeroTile8x6(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
-// minTile8x6 is the minTile of height 6 on 8-bit weights: see minTileGeneric.
+// minTile8x6 is the fine minTile of height 6 on 8-bit weights: see minTileGeneric.
 //
 //go:noescape
 func minTile8x6(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
-// zeroTile4x4 is the zeroTile of height 4 on 4-bit weights: see zeroTileGeneric.
+// zeroTile4x4 is the fine zeroTile of height 4 on 4-bit weights: see zeroTileGeneric.
 //
 //go:noescape
 func zeroTile4x4(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
-// minTile4x4 is the minTile of height 4 on 4-bit weights: see minTileGeneric.
+// minTile4x4 is the fine minTile of height 4 on 4-bit weights: see minTileGeneric.
 //
 //go:noescape
 func minTile4x4(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
-// zeroTile8x4 is the zeroTile of height 4 on 8-bit weights: see zeroTileGeneric.
+// zeroTile8x4 is the fine zeroTile of height 4 on 8-bit weights: see zeroTileGeneric.
 //
 //go:noescape
 func zeroTile8x4(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
-// minTile8x4 is the minTile of height 4 on 8-bit weights: see minTileGeneric.
+// minTile8x4 is the fine minTile of height 4 on 8-bit weights: see minTileGeneric.
 //
 //go:noescape
 func minTile8x4(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
-// zeroTile4x3 is the zeroTile of height 3 on 4-bit weights: see zeroTileGeneric.
+// zeroTile4x3 is the fine zeroTile of height 3 on 4-bit weights: see zeroTileGeneric.
 //
 //go:noescape
 func zeroTile4x3(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
-// minTile4x3 is the minTile of height 3 on 4-bit weights: see minTileGeneric.
+// minTile4x3 is the fine minTile of height 3 on 4-bit weights: see minTileGeneric.
 //
 //go:noescape
 func minTile4x3(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
-// zeroTile8x3 is the zeroTile of height 3 on 8-bit weights: see zeroTileGeneric.
+// zeroTile8x3 is the fine zeroTile of height 3 on 8-bit weights: see zeroTileGeneric.
 //
 //go:noescape
 func zeroTile8x3(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
-// minTile8x3 is the minTile of height 3 on 8-bit weights: see minTileGeneric.
+// minTile8x3 is the fine minTile of height 3 on 8-bit weights: see minTileGeneric.
 //
 //go:noescape
 func minTile8x3(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
-// zeroTile4x2 is the zeroTile of height 2 on 4-bit weights: see zeroTileGeneric.
+// zeroTile4x2 is the fine zeroTile of height 2 on 4-bit weights: see zeroTileGeneric.
 //
 //go:noescape
 func zeroTile4x2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
-// minTile4x2 is the minTile of height 2 on 4-bit weights: see minTileGeneric.
+// minTile4x2 is the fine minTile of height 2 on 4-bit weights: see minTileGeneric.
 //
 //go:noescape
 func minTile4x2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
-// zeroTile8x2 is the zeroTile of height 2 on 8-bit weights: see zeroTileGeneric.
+// zeroTile8x2 is the fine zeroTile of height 2 on 8-bit weights: see zeroTileGeneric.
 //
 //go:noescape
 func zeroTile8x2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
-// minTile8x2 is the minTile of height 2 on 8-bit weights: see minTileGeneric.
+// minTile8x2 is the fine minTile of height 2 on 8-bit weights: see minTileGeneric.
 //
 //go:noescape
 func minTile8x2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
-// zeroTile4x1 is the zeroTile of height 1 on 4-bit weights: see zeroTileGeneric.
+// zeroTile4x1 is the fine zeroTile of height 1 on 4-bit weights: see zeroTileGeneric.
 //
 //go:noescape
 func zeroTile4x1(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
-// minTile4x1 is the minTile of height 1 on 4-bit weights: see minTileGeneric.
+// minTile4x1 is the fine minTile of height 1 on 4-bit weights: see minTileGeneric.
 //
 //go:noescape
 func minTile4x1(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
-// zeroTile8x1 is the zeroTile of height 1 on 8-bit weights: see zeroTileGeneric.
+// zeroTile8x1 is the fine zeroTile of height 1 on 8-bit weights: see zeroTileGeneric.
 //
 //go:noescape
 func zeroTile8x1(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
-// minTile8x1 is the minTile of height 1 on 8-bit weights: see minTileGeneric.
+// minTile8x1 is the fine minTile of height 1 on 8-bit weights: see minTileGeneric.
 //
 //go:noescape
 func minTile8x1(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
-// quantiseAVX512 is quantiseGeneric.
+// quantiseAVX512 is quantiseGeneric in 2 parts.
 //
 //go:noescape
 func quantiseAVX512(nblk int, height int, x *float32, a *int8, s *float32, init4 *int32, init8 *int32, sum *float32)
+
+// coarseZeroTile4x12 is the coarse zeroTile of height 12 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile4x12(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile4x12 is the coarse minTile of height 12 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile4x12(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile8x12 is the coarse zeroTile of height 12 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile8x12(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile8x12 is the coarse minTile of height 12 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile8x12(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile4x8 is the coarse zeroTile of height 8 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile4x8(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile4x8 is the coarse minTile of height 8 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile4x8(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile8x8 is the coarse zeroTile of height 8 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile8x8(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile8x8 is the coarse minTile of height 8 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile8x8(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile4x6 is the coarse zeroTile of height 6 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile4x6(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile4x6 is the coarse minTile of height 6 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile4x6(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile8x6 is the coarse zeroTile of height 6 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile8x6(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile8x6 is the coarse minTile of height 6 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile8x6(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile4x4 is the coarse zeroTile of height 4 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile4x4(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile4x4 is the coarse minTile of height 4 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile4x4(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile8x4 is the coarse zeroTile of height 4 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile8x4(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile8x4 is the coarse minTile of height 4 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile8x4(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile4x3 is the coarse zeroTile of height 3 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile4x3(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile4x3 is the coarse minTile of height 3 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile4x3(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile8x3 is the coarse zeroTile of height 3 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile8x3(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile8x3 is the coarse minTile of height 3 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile8x3(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile4x2 is the coarse zeroTile of height 2 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile4x2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile4x2 is the coarse minTile of height 2 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile4x2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile8x2 is the coarse zeroTile of height 2 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile8x2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile8x2 is the coarse minTile of height 2 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile8x2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile4x1 is the coarse zeroTile of height 1 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile4x1(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile4x1 is the coarse minTile of height 1 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile4x1(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile8x1 is the coarse zeroTile of height 1 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile8x1(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile8x1 is the coarse minTile of height 1 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile8x1(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// quantiseCoarseAVX512 is quantiseGeneric in 1 parts.
+//
+//go:noescape
+func quantiseCoarseAVX512(nblk int, height int, x *float32, a *int8, s *float32, init4 *int32, init8 *int32, sum *float32)
 
 // floatTile12x32 is the floatTile of height 12 on 32 columns: see floatTileGeneric.
 //
@@ -249,6 +394,61 @@ func floatTile1x16(tiles int, k int, a *float32, rs int, ks int, b *float32, ldb
 //go:noescape
 func pairTile1(tiles int, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int)
 
+// wholeTile6 is the wholeTile of height 6: see wholeTileGeneric.
+//
+//go:noescape
+func wholeTile6(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// wholeMinTile6 is the wholeTile of height 6: see wholeTileGeneric.
+//
+//go:noescape
+func wholeMinTile6(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// wholeTile4 is the wholeTile of height 4: see wholeTileGeneric.
+//
+//go:noescape
+func wholeTile4(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// wholeMinTile4 is the wholeTile of height 4: see wholeTileGeneric.
+//
+//go:noescape
+func wholeMinTile4(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// wholeTile3 is the wholeTile of height 3: see wholeTileGeneric.
+//
+//go:noescape
+func wholeTile3(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// wholeMinTile3 is the wholeTile of height 3: see wholeTileGeneric.
+//
+//go:noescape
+func wholeMinTile3(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// wholeTile2 is the wholeTile of height 2: see wholeTileGeneric.
+//
+//go:noescape
+func wholeTile2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// wholeMinTile2 is the wholeTile of height 2: see wholeTileGeneric.
+//
+//go:noescape
+func wholeMinTile2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// wholeTile1 is the wholeTile of height 1: see wholeTileGeneric.
+//
+//go:noescape
+func wholeTile1(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// wholeMinTile1 is the wholeTile of height 1: see wholeTileGeneric.
+//
+//go:noescape
+func wholeMinTile1(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// roundWholeAVX512 is roundWholeGeneric.
+//
+//go:noescape
+func roundWholeAVX512(nblk int, x *float32, dst *uint32)
+
 // roundAVX512 is roundGeneric.
 //
 //go:noescape
@@ -275,50 +475,135 @@ func expandPairsAVX512(np int, src *uint32, step int, dst *uint32)
 //go:noescape
 func transposeAVX512(w int, n int, b *float32, ldb int, dst *float32, width int)
 
-// zeroTile4x2AVX2 is the zeroTile of height 2 on 4-bit weights: see zeroTileGeneric.
+// zeroTile4x2AVX2 is the fine zeroTile of height 2 on 4-bit weights: see zeroTileGeneric.
 //
 //go:noescape
 func zeroTile4x2AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
-// minTile4x2AVX2 is the minTile of height 2 on 4-bit weights: see minTileGeneric.
+// minTile4x2AVX2 is the fine minTile of height 2 on 4-bit weights: see minTileGeneric.
 //
 //go:noescape
 func minTile4x2AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
-// zeroTile8x2AVX2 is the zeroTile of height 2 on 8-bit weights: see zeroTileGeneric.
+// zeroTile8x2AVX2 is the fine zeroTile of height 2 on 8-bit weights: see zeroTileGeneric.
 //
 //go:noescape
 func zeroTile8x2AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
-// minTile8x2AVX2 is the minTile of height 2 on 8-bit weights: see minTileGeneric.
+// minTile8x2AVX2 is the fine minTile of height 2 on 8-bit weights: see minTileGeneric.
 //
 //go:noescape
 func minTile8x2AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
-// zeroTile4x1AVX2 is the zeroTile of height 1 on 4-bit weights: see zeroTileGeneric.
+// zeroTile4x1AVX2 is the fine zeroTile of height 1 on 4-bit weights: see zeroTileGeneric.
 //
 //go:noescape
 func zeroTile4x1AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
-// minTile4x1AVX2 is the minTile of height 1 on 4-bit weights: see minTileGeneric.
+// minTile4x1AVX2 is the fine minTile of height 1 on 4-bit weights: see minTileGeneric.
 //
 //go:noescape
 func minTile4x1AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
-// zeroTile8x1AVX2 is the zeroTile of height 1 on 8-bit weights: see zeroTileGeneric.
+// zeroTile8x1AVX2 is the fine zeroTile of height 1 on 8-bit weights: see zeroTileGeneric.
 //
 //go:noescape
 func zeroTile8x1AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
-// minTile8x1AVX2 is the minTile of height 1 on 8-bit weights: see minTileGeneric.
+// minTile8x1AVX2 is the fine minTile of height 1 on 8-bit weights: see minTileGeneric.
 //
 //go:noescape
 func minTile8x1AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
-// quantiseAVX2 is quantiseGeneric.
+// quantiseAVX2 is quantiseGeneric in 2 parts.
 //
 //go:noescape
 func quantiseAVX2(nblk int, height int, x *float32, a *int8, s *float32, init4 *int32, init8 *int32, sum *float32)
+
+// coarseZeroTile4x4AVX2 is the coarse zeroTile of height 4 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile4x4AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile4x4AVX2 is the coarse minTile of height 4 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile4x4AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile8x4AVX2 is the coarse zeroTile of height 4 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile8x4AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile8x4AVX2 is the coarse minTile of height 4 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile8x4AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile4x3AVX2 is the coarse zeroTile of height 3 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile4x3AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile4x3AVX2 is the coarse minTile of height 3 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile4x3AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile8x3AVX2 is the coarse zeroTile of height 3 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile8x3AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile8x3AVX2 is the coarse minTile of height 3 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile8x3AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile4x2AVX2 is the coarse zeroTile of height 2 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile4x2AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile4x2AVX2 is the coarse minTile of height 2 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile4x2AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile8x2AVX2 is the coarse zeroTile of height 2 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile8x2AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile8x2AVX2 is the coarse minTile of height 2 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile8x2AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile4x1AVX2 is the coarse zeroTile of height 1 on 4-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile4x1AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile4x1AVX2 is the coarse minTile of height 1 on 4-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile4x1AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// coarseZeroTile8x1AVX2 is the coarse zeroTile of height 1 on 8-bit weights: see zeroTileGeneric.
+//
+//go:noescape
+func coarseZeroTile8x1AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+
+// coarseMinTile8x1AVX2 is the coarse minTile of height 1 on 8-bit weights: see minTileGeneric.
+//
+//go:noescape
+func coarseMinTile8x1AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
+
+// quantiseCoarseAVX2 is quantiseGeneric in 1 parts.
+//
+//go:noescape
+func quantiseCoarseAVX2(nblk int, height int, x *float32, a *int8, s *float32, init4 *int32, init8 *int32, sum *float32)
 
 // floatTile6x16AVX2 is the floatTile of height 6 on 16 columns: see floatTileGeneric.
 //

@@ -7,11 +7,15 @@ package kernel
 func avx2Products() *products {
 	p := genericProducts()
 	p.integers = true
-	p.intHeights, p.floatHeights = heightsTo2, heightsTo6
-	p.zero4 = [maxHeight + 1]zeroTile{1: zeroTile4x1AVX2, 2: zeroTile4x2AVX2}
-	p.zero8 = [maxHeight + 1]zeroTile{1: zeroTile8x1AVX2, 2: zeroTile8x2AVX2}
-	p.min4 = [maxHeight + 1]minTile{1: minTile4x1AVX2, 2: minTile4x2AVX2}
-	p.min8 = [maxHeight + 1]minTile{1: minTile8x1AVX2, 2: minTile8x2AVX2}
+	p.fine.heights, p.coarse.heights, p.floatHeights = heightsTo2, heightsTo4, heightsTo6
+	p.fine.zero4 = [maxHeight + 1]zeroTile{1: zeroTile4x1AVX2, 2: zeroTile4x2AVX2}
+	p.fine.zero8 = [maxHeight + 1]zeroTile{1: zeroTile8x1AVX2, 2: zeroTile8x2AVX2}
+	p.fine.min4 = [maxHeight + 1]minTile{1: minTile4x1AVX2, 2: minTile4x2AVX2}
+	p.fine.min8 = [maxHeight + 1]minTile{1: minTile8x1AVX2, 2: minTile8x2AVX2}
+	p.coarse.zero4 = [maxHeight + 1]zeroTile{1: coarseZeroTile4x1AVX2, 2: coarseZeroTile4x2AVX2, 3: coarseZeroTile4x3AVX2, 4: coarseZeroTile4x4AVX2}
+	p.coarse.zero8 = [maxHeight + 1]zeroTile{1: coarseZeroTile8x1AVX2, 2: coarseZeroTile8x2AVX2, 3: coarseZeroTile8x3AVX2, 4: coarseZeroTile8x4AVX2}
+	p.coarse.min4 = [maxHeight + 1]minTile{1: coarseMinTile4x1AVX2, 2: coarseMinTile4x2AVX2, 3: coarseMinTile4x3AVX2, 4: coarseMinTile4x4AVX2}
+	p.coarse.min8 = [maxHeight + 1]minTile{1: coarseMinTile8x1AVX2, 2: coarseMinTile8x2AVX2, 3: coarseMinTile8x3AVX2, 4: coarseMinTile8x4AVX2}
 	p.float16 = [maxHeight + 1]floatTile{1: floatTile1x16AVX2, 2: floatTile2x16AVX2, 3: floatTile3x16AVX2, 4: floatTile4x16AVX2, 6: floatTile6x16AVX2}
 	for h, tile := range p.float16 {
 		p.float32[h] = nil
@@ -19,7 +23,7 @@ func avx2Products() *products {
 			p.float32[h] = twice(tile)
 		}
 	}
-	p.quantise = quantiseAVX2
+	p.fine.quantise, p.coarse.quantise = quantiseAVX2, quantiseCoarseAVX2
 	p.spread4, p.spread8 = spread4AVX2, spread8AVX2
 	p.transpose = func(w, k int, b []float32, ldb int, dst []float32, width int) {
 		transposeBy(8, transposeAVX2, w, k, b, ldb, dst, width)

@@ -148,24 +148,35 @@ func TestMatMul(t *testing.T) {
 	})
 }
 
-// Two rows of int8 keep some 15 bits of an activation: with weights that are
-// packed as they are, a Fast product is that close to the float64 one.
+// Two rows of int8 keep some 15 bits of an activation, bfloat16 8, one row of int8
+// 7 of the largest of 32: with weights that are packed as they are, a Fast product
+// is that close to the float64 one.
 func TestFastIsFine(t *testing.T) {
 	gangs(t, func(t *testing.T, g *kernel.Gang) {
 		rng := rand.New(rand.NewPCG(7, 8))
 		for _, typ := range []quant.Type{quant.Q4_0, quant.Q4_1, quant.Q5_0, quant.Q5_1, quant.Q8_0, quant.IQ4_NL} {
-			n, rows, cols := 21, 80, 576
-			m := weights(t, typ, rows, cols, rng)
-			w, err := g.Pack(m)
-			if err != nil {
-				t.Fatal(err)
-			}
-			x, dst := normal(n*cols, rng), make([]float32, n*rows)
-			var op kernel.Operand
-			g.Prepare(&op, x, n, cols, kernel.Fast)
-			g.MatMul(dst, &op, w)
-			if d := distance(dst, multiply(n, rows, cols, x, cols, 1, dense(m), 1, cols)); d > 1e-4 {
-				t.Errorf("%v: off by %g", typ, d)
+			for _, coarse := range []bool{false, true} {
+				n, rows, cols := 21, 80, 576
+				m := weights(t, typ, rows, cols, rng)
+				w, err := g.Pack(m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.Coarse = coarse
+				x, dst := normal(n*cols, rng), make([]float32, n*rows)
+				var op kernel.Operand
+				g.Prepare(&op, x, n, cols, kernel.Fast)
+				g.MatMul(dst, &op, w)
+				bound := 1e-4
+				switch {
+				case coarse:
+					bound = 8e-3
+				case typ == quant.Q4_0 || typ == quant.Q4_1:
+					bound = 2e-3
+				}
+				if d := distance(dst, multiply(n, rows, cols, x, cols, 1, dense(m), 1, cols)); d > bound {
+					t.Errorf("%v, coarse %v: off by %g", typ, coarse, d)
+				}
 			}
 		}
 	})

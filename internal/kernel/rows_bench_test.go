@@ -95,16 +95,18 @@ func BenchmarkCached(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			best(b, func(b *testing.B, g *kernel.Gang, _ int) {
+				keep := keeping(h, true)
 				var lanes []kernel.Lane
 				for range c.sequences {
 					k, v := uniform(c.length*h.KV*h.Dim), uniform(c.length*h.KV*h.Dim)
+					pages := kept(g, k, v, c.length, keep)
 					for i := range c.last {
-						lanes = append(lanes, kernel.Lane{K: k, V: v, Len: c.length - c.last + i + 1})
+						lanes = append(lanes, kernel.Lane{Pages: pages, Len: c.length - c.last + i + 1})
 					}
 				}
 				q := uniform(len(lanes) * h.Query * h.Dim)
 				out := make([]float32, len(q))
-				quickest(b, float64(c.sequences*c.length*h.KV*h.Dim*8), "GB/s", func() { g.AttentionCached(out, q, lanes, h) })
+				quickest(b, float64(c.sequences*c.length*h.KV*h.Dim*4), "GB/s", func() { g.AttentionCached(out, q, lanes, 1, keep) })
 			})
 		})
 	}

@@ -48,12 +48,12 @@ func dots(sums []int32, u *[block]int32, a []int8) {
 
 func blockBytes(bits int) int { return bits * block * narrow / 8 }
 
-func zeroTileGeneric(h, bits int) zeroTile {
+func zeroTileGeneric(h, bits, parts int) zeroTile {
 	unpack := unpacking(bits)
 	return func(np, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int) {
 		size := blockBytes(bits)
 		weights, scales := unsafe.Slice(qs, np*nblk*size), unsafe.Slice(ds, np*nblk*narrow)
-		rows := 2 * h
+		rows := parts * h
 		acts, steps := unsafe.Slice(a, nblk*block*rows), unsafe.Slice(s, nblk*rows)
 		inits, out := unsafe.Slice(init, nblk*rows), unsafe.Slice(c, (h-1)*ldc+np*narrow)
 		var u [block]int32
@@ -66,7 +66,7 @@ func zeroTileGeneric(h, bits int) zeroTile {
 				dots(sums[:rows], &u, acts[b*block*rows:])
 				d := quant.F16ToF32(scales[at*narrow+j%narrow])
 				for m := range rows {
-					acc[m/2] += float32(sums[m]+inits[b*rows+m]) * (d * steps[b*rows+m])
+					acc[m/parts] += float32(sums[m]+inits[b*rows+m]) * (d * steps[b*rows+m])
 				}
 			}
 			for m := range h {
@@ -76,13 +76,13 @@ func zeroTileGeneric(h, bits int) zeroTile {
 	}
 }
 
-func minTileGeneric(h, bits int) minTile {
+func minTileGeneric(h, bits, parts int) minTile {
 	unpack := unpacking(bits)
 	return func(np, nblk int, qs *byte, ds, ms *uint16, a *int8, s, sum *float32, c *float32, ldc int) {
 		size := blockBytes(bits)
 		weights := unsafe.Slice(qs, np*nblk*size)
 		scales, minima := unsafe.Slice(ds, np*nblk*narrow), unsafe.Slice(ms, np*nblk*narrow)
-		rows := 2 * h
+		rows := parts * h
 		acts, steps := unsafe.Slice(a, nblk*block*rows), unsafe.Slice(s, nblk*rows)
 		totals, out := unsafe.Slice(sum, nblk*rows), unsafe.Slice(c, (h-1)*ldc+np*narrow)
 		var u [block]int32
@@ -95,9 +95,9 @@ func minTileGeneric(h, bits int) minTile {
 				dots(sums[:rows], &u, acts[b*block*rows:])
 				d, m := quant.F16ToF32(scales[at*narrow+j%narrow]), quant.F16ToF32(minima[at*narrow+j%narrow])
 				for r := range rows {
-					acc[r/2] += float32(sums[r]) * (d * steps[b*rows+r])
-					if r%2 == 0 {
-						acc[r/2] += m * totals[b*rows+r]
+					acc[r/parts] += float32(sums[r]) * (d * steps[b*rows+r])
+					if r%parts == 0 {
+						acc[r/parts] += m * totals[b*rows+r]
 					}
 				}
 			}
@@ -210,36 +210,42 @@ const leastTop = 0x1p-100
 // leaves is at most half a step, and half of 254 steps are 127.
 const finer = 254
 
-func quantiseGeneric(nblk, height int, x *float32, a *int8, s *float32, init4, init8 *int32, sum *float32) {
-	rows := 2 * height
-	src, dst := unsafe.Slice(x, nblk*block), unsafe.Slice(a, (nblk*8-1)*4*rows+8)
-	n := (nblk-1)*rows + 2
-	scales, totals := unsafe.Slice(s, n), unsafe.Slice(sum, n)
-	inits4, inits8 := unsafe.Slice(init4, n), unsafe.Slice(init8, n)
-	for b := range nblk {
-		var top float32
-		for _, v := range src[b*block:][:block] {
-			top = max(top, max(v, -v))
+// quantiseGeneric returns the quantise of intTiles of so many parts.
+func quantiseGeneric(parts int) func(nblk, height int, x *float32, a *int8, s *float32, init4, init8 *int32, sum *float32) {
+	return func(nblk, height int, x *float32, a *int8, s *float32, init4, init8 *int32, sum *float32) {
+		rows := parts * height
+		src, dst := unsafe.Slice(x, nblk*block), unsafe.Slice(a, (nblk*8-1)*4*rows+4*parts)
+		n := (nblk-1)*rows + parts
+		scales, totals := unsafe.Slice(s, n), unsafe.Slice(sum, n)
+		inits4, inits8 := unsafe.Slice(init4, n), unsafe.Slice(init8, n)
+		for b := range nblk {
+			var top float32
+			for _, v := range src[b*block:][:block] {
+				top = max(top, max(v, -v))
+			}
+			scale, inverse := float32(0), float32(0)
+			if !(top < leastTop) { // written so that a NaN makes the scale a NaN
+				scale, inverse = top*(1.0/127), 127/top
+			}
+			var sums [2]int32
+			for e, v := range src[b*block:][:block] {
+				left := float32(v * inverse)
+				for p := range parts {
+					q := math.RoundToEven(float64(left))
+					sums[p] += int32(q)
+					dst[(b*8+e/4)*4*rows+4*p+e%4] = int8(q)
+					left = float32(left-float32(q)) * finer
+				}
+			}
+			totals[b*rows] = 0
+			for p := range parts {
+				at := b*rows + p
+				scales[at] = scale
+				totals[b*rows] += float32(scale * float32(sums[p]))
+				inits4[at], inits8[at] = -zero4*sums[p], -zero8*sums[p]
+				scale *= 1.0 / finer
+			}
 		}
-		scale, inverse := float32(0), float32(0)
-		if !(top < leastTop) { // written so that a NaN makes the scale a NaN
-			scale, inverse = top*(1.0/127), 127/top
-		}
-		var coarse, fine int32
-		for e, v := range src[b*block:][:block] {
-			t := float32(v * inverse)
-			q := math.RoundToEven(float64(t))
-			left := float32(t-float32(q)) * finer
-			r := math.RoundToEven(float64(left))
-			coarse, fine = coarse+int32(q), fine+int32(r)
-			at := (b*8+e/4)*4*rows + e%4
-			dst[at], dst[at+4] = int8(q), int8(r)
-		}
-		at := b * rows
-		scales[at], scales[at+1] = scale, scale*(1.0/finer)
-		totals[at] = float32(scale*float32(coarse)) + float32(scales[at+1]*float32(fine))
-		inits4[at], inits8[at] = -zero4*coarse, -zero8*coarse
-		inits4[at+1], inits8[at+1] = -zero4*fine, -zero8*fine
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"afina/internal/chat"
 	"afina/internal/fault"
 	"afina/internal/gguf"
+	"afina/internal/grammar"
 	"afina/internal/kernel"
 	"afina/internal/quant"
 	"afina/internal/tokenizer"
@@ -85,12 +86,14 @@ func read(file *gguf.File, g *kernel.Gang) (*Model, error) {
 	if m.Tokens.Size != m.Dims.Vocab {
 		return nil, fmt.Errorf("it has %d tokens but %s has %d rows", m.Tokens.Size, embedding, m.Dims.Vocab)
 	}
+	m.Grammar = grammar.NewVocabulary(m.Tokens)
 	if m.Template, err = chat.FromGGUF(md, m.Tokens); err != nil {
 		return nil, err
 	}
 	if err := b.pack(g); err != nil {
 		return nil, err
 	}
+	m.ease()
 	if m.Output.Weight == nil { // tied
 		m.Output.Weight = m.Embed
 	}

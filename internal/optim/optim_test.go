@@ -8,8 +8,21 @@ import (
 	"os"
 	"testing"
 
+	"afina/internal/kernel"
 	"afina/internal/optim"
+	"afina/internal/parallel"
 )
+
+func gang(t testing.TB) *kernel.Gang {
+	t.Helper()
+	pool := parallel.New(2)
+	t.Cleanup(pool.Close)
+	g, err := kernel.NewGang(pool, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
 
 func floats(t *testing.T, s string) []float32 {
 	t.Helper()
@@ -46,8 +59,9 @@ func TestAdamWGolden(t *testing.T) {
 		}
 	}
 	load(t, "testdata/adamw.json", &runs)
+	g := gang(t)
 	for _, run := range runs {
-		a := optim.NewAdamW(run.Decay)
+		a := optim.NewAdamW(g, run.Decay)
 		var params []optim.Param
 		for _, s := range run.Start {
 			params = append(params, optim.Param{Name: "p", Value: floats(t, s)})
@@ -56,10 +70,10 @@ func TestAdamWGolden(t *testing.T) {
 			for i := range params {
 				params[i].Grad = floats(t, s.Grads[i])
 			}
-			if got := optim.GradNorm(params); math.Abs(got-s.Norm) > 1e-12*s.Norm {
+			if got := optim.GradNorm(g, params); math.Abs(got-s.Norm) > 1e-12*s.Norm {
 				t.Errorf("decay %v, step %d: norm %v, want %v", run.Decay, step, got, s.Norm)
 			}
-			a.Step(params, s.LR)
+			a.Step(params, s.LR, 1)
 			for i, p := range params {
 				near(t, "value", p.Value, floats(t, s.Values[i]))
 				near(t, "m", a.M[i], floats(t, s.M[i]))
@@ -99,25 +113,42 @@ func TestScheduleGolden(t *testing.T) {
 	}
 }
 
-func TestScaleAndZero(t *testing.T) {
+func TestNormAndZero(t *testing.T) {
+	g := gang(t)
 	p := []optim.Param{{Value: make([]float32, 5), Grad: []float32{3, 4, 0, 0, 12}}}
-	if got := optim.GradNorm(p); got != 13 {
+	if got := optim.GradNorm(g, p); got != 13 {
 		t.Errorf("norm %v, want 13", got)
 	}
-	optim.Scale(p, 0.5)
-	if got := optim.GradNorm(p); got != 6.5 {
-		t.Errorf("norm after Scale %v, want 6.5", got)
-	}
-	optim.Zero(p)
-	if got := optim.GradNorm(p); got != 0 {
+	optim.Zero(g, p)
+	if got := optim.GradNorm(g, p); got != 0 {
 		t.Errorf("norm after Zero %v, want 0", got)
+	}
+}
+
+// TestScaledStep: a step at half the gradients is the step of gradients that were
+// halved before.
+func TestScaledStep(t *testing.T) {
+	g := gang(t)
+	half := func(factor float32) []optim.Param {
+		return []optim.Param{{Name: "a", Value: []float32{1, 2, 3}, Grad: []float32{3 * factor, -4 * factor, factor / 3}}}
+	}
+	scaled, halved := half(1), half(0.5)
+	one, two := optim.NewAdamW(g, 0.1), optim.NewAdamW(g, 0.1)
+	for range 2 {
+		one.Step(scaled, 0.1, 0.5)
+		two.Step(halved, 0.1, 1)
+	}
+	for i, x := range halved[0].Value {
+		if got := scaled[0].Value[i]; got != x {
+			t.Errorf("value %d is %v, want %v", i, got, x)
+		}
 	}
 }
 
 func TestStepLeavesGradientsAndRefusesOthers(t *testing.T) {
 	p := []optim.Param{{Name: "a", Value: []float32{1, 2}, Grad: []float32{3, 4}}}
-	a := optim.NewAdamW(0)
-	a.Step(p, 0.1)
+	a := optim.NewAdamW(gang(t), 0)
+	a.Step(p, 0.1, 1)
 	if p[0].Grad[0] != 3 || p[0].Grad[1] != 4 || a.Steps != 1 {
 		t.Errorf("gradients %v after %d steps, want them as they were after 1", p[0].Grad, a.Steps)
 	}
@@ -126,26 +157,5 @@ func TestStepLeavesGradientsAndRefusesOthers(t *testing.T) {
 			t.Error("no panic for a parameter of another size")
 		}
 	}()
-	a.Step([]optim.Param{{Name: "a", Value: make([]float32, 3), Grad: make([]float32, 3)}}, 0.1)
-}
-
-func BenchmarkAdamW(b *testing.B) {
-	const n = 1 << 20
-	p := []optim.Param{{Value: make([]float32, n), Grad: make([]float32, n)}}
-	for i := range n {
-		p[0].Grad[i] = float32(i%7) - 3
-	}
-	a := optim.NewAdamW(0.01)
-	b.SetBytes(4 * n)
-	for b.Loop() {
-		a.Step(p, 1e-3)
-	}
-}
-
-func BenchmarkGradNorm(b *testing.B) {
-	p := []optim.Param{{Grad: make([]float32, 1<<20)}}
-	b.SetBytes(4 << 20)
-	for b.Loop() {
-		optim.GradNorm(p)
-	}
+	a.Step([]optim.Param{{Name: "a", Value: make([]float32, 3), Grad: make([]float32, 3)}}, 0.1, 1)
 }

@@ -1,9 +1,11 @@
 // Package sampling turns logits into a token.
 //
-// The order of the steps is fixed: repetition penalty, temperature, top-k,
-// min-p, top-p, draw. The steps and what each means are llama.cpp's, and each
-// cut renormalises what is left; only the temperature comes before the cuts, as
-// in Transformers, so that top-p speaks of the distribution that is drawn from.
+// The order of the steps is fixed: bias, repetition penalty, frequency and
+// presence penalties, temperature, top-k, min-p, top-p, draw. Bias and the
+// frequency and presence penalties are OpenAI's; the other steps and what each
+// means are llama.cpp's, and each cut renormalises what is left; only the
+// temperature comes before the cuts, as in Transformers, so that top-p speaks of
+// the distribution that is drawn from.
 //
 // It knows no model and no text. Equal options and equal logits give equal
 // tokens on every machine level, since draws are numbered: draw i of a seed does
@@ -25,13 +27,25 @@ type Options struct {
 	MinP          float32 // 0: no limit
 	RepeatPenalty float32 // 0 or 1: none
 	Seed          uint64
+
+	// FrequencyPenalty is taken from a token's logit for each time it was drawn,
+	// PresencePenalty once if it was. Negative ones make repetition likelier.
+	FrequencyPenalty, PresencePenalty float32
+
+	// Bias is added to the logits of these tokens. It must not change while a
+	// sampler uses it.
+	Bias map[int32]float32
 }
+
+// draws reports whether o chooses by lot.
+func (o *Options) draws() bool { return o.Temperature > 0 && o.TopK != 1 }
 
 // Sampler draws tokens for one sequence. It is not safe for concurrent use.
 type Sampler struct {
 	opts  Options
-	draws uint64   // how many were made
-	marks []uint64 // a bit per token, all zero between calls
+	draws uint64          // how many were made
+	drawn map[int32]int32 // how often each token was; nil when nothing depends on it
+	marks []uint64        // a bit per token, all zero between calls
 	cands []candidate
 	edge  []candidate
 	count [buckets]int32
@@ -46,18 +60,51 @@ type candidate struct {
 }
 
 // New returns a sampler; equal options give equal draws.
-func New(opts Options) *Sampler { return &Sampler{opts: opts} }
+func New(opts Options) *Sampler {
+	s := &Sampler{opts: opts}
+	if opts.FrequencyPenalty != 0 || opts.PresencePenalty != 0 {
+		s.drawn = map[int32]int32{}
+	}
+	return s
+}
 
 // Next returns the chosen index. seen are the tokens so far, for the repetition
-// penalty. It may reorder and overwrite logits. A logit that is not finite is
-// never chosen; Next fails when no logit is finite.
+// penalty; what was drawn the sampler knows. It may reorder and overwrite
+// logits. A logit that is not finite is never chosen; Next fails when no logit
+// is finite.
 func (s *Sampler) Next(logits []float32, seen []int32) (int32, error) {
+	s.favour(logits)
 	s.penalise(logits, seen)
+	s.discount(logits)
+	id, err := s.choose(logits)
+	if err == nil && s.drawn != nil {
+		s.drawn[id]++
+	}
+	return id, err
+}
+
+// favour adds the bias.
+func (s *Sampler) favour(logits []float32) {
+	for id, b := range s.opts.Bias {
+		if id >= 0 && int(id) < len(logits) {
+			logits[id] += b
+		}
+	}
+}
+
+// discount makes tokens that were drawn less likely, as OpenAI's API defines it.
+func (s *Sampler) discount(logits []float32) {
+	for id, n := range s.drawn {
+		logits[id] -= float32(n)*s.opts.FrequencyPenalty + s.opts.PresencePenalty
+	}
+}
+
+func (s *Sampler) choose(logits []float32) (int32, error) {
 	best := argmax(logits)
 	if best < 0 {
 		return 0, fault.New(fault.Internal, "the model gave no finite logit").WithCode("numeric_error")
 	}
-	if !(s.opts.Temperature > 0) || s.opts.TopK == 1 {
+	if !s.opts.draws() {
 		return int32(best), nil
 	}
 	s.gather(logits, logits[best])

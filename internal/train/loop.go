@@ -27,7 +27,8 @@ type loop struct {
 	o        Options
 	steps    int
 	perEpoch int
-	best     [][]float32 // the values of state.BestStep, one per parameter
+	best     [][]float32 // the values of state.BestStep, one per parameter; nil before there is one
+	room     [][]float32 // for best
 	files    files
 	observe  func(Event)
 	pace     pace
@@ -60,7 +61,7 @@ func newLoop(g *graph.Graph, seqs, held []chat.Sequence, o Options, dir string, 
 	once := o.Plan
 	once.Epochs = 1
 	l := &loop{
-		graph: g, params: g.Params(), adam: optim.NewAdamW(o.WeightDecay), seqs: seqs,
+		graph: g, params: g.Params(), adam: optim.NewAdamW(g.Gang(), o.WeightDecay), seqs: seqs,
 		schedule: optim.Schedule{Kind: o.Schedule, Warmup: int(math.Ceil(o.WarmupRatio * float64(steps))), Total: steps},
 		o:        o, steps: steps, perEpoch: once.Steps(len(seqs)), observe: observe,
 	}
@@ -75,36 +76,42 @@ func newLoop(g *graph.Graph, seqs, held []chat.Sequence, o Options, dir string, 
 		return nil, fmt.Errorf("describe the run: %w", err)
 	}
 	l.files = files{dir: dir, identity: identity}
-	return l, g.Reserve(longest(o.Plan, seqs, l.held))
+	tokens, places := longest(o.Plan, seqs, l.held)
+	return l, g.Reserve(tokens, places)
 }
 
-// longest bounds the tokens of any batch of the run.
-func longest(p data.Plan, seqs []chat.Sequence, held []data.Batch) int {
+// longest bounds the tokens of any batch of the run, and the places of one in
+// which some are shared.
+func longest(p data.Plan, seqs []chat.Sequence, held []data.Batch) (tokens, places int) {
 	one, all := 0, 0
 	for _, s := range seqs {
 		one, all = max(one, len(s.Tokens)), all+len(s.Tokens)
 	}
-	n := min(one*p.BatchSize, all)
+	tokens, places = min(one*p.BatchSize*max(p.Accumulate, 1), all), min(p.Places(), all)
 	if p.MaxTokens > 0 {
-		n = min(n, max(one, p.MaxTokens))
+		tokens = min(tokens, max(one, p.MaxTokens))
 	}
 	for _, b := range held {
-		n = max(n, len(b.Tokens))
+		tokens, places = max(tokens, len(b.Tokens)), max(places, len(b.Shared))
 	}
-	return n
+	return tokens, places
 }
 
 // resume takes up the latest checkpoint, if there is one.
 func (l *loop) resume() error {
-	l.adam.M, l.adam.V = like(l.params), like(l.params)
-	best := like(l.params)
-	found, err := l.files.load(&l.state, l.tensors(best))
+	var err error
+	for _, to := range []*[][]float32{&l.adam.M, &l.adam.V, &l.room} {
+		if *to, err = l.graph.Zeros(); err != nil {
+			return err
+		}
+	}
+	found, err := l.files.load(&l.state, l.tensors(l.room))
 	if err != nil || !found {
 		return err
 	}
 	l.adam.Steps = l.state.Step
 	if l.state.BestStep > 0 {
-		l.best = best
+		l.best = l.room
 	}
 	if l.state.Step > 0 && !l.state.Pending {
 		l.observe(l.state.Event)
@@ -177,7 +184,7 @@ func (l *loop) step(ctx context.Context) error {
 		return err
 	}
 	rate := l.o.LearningRate * l.schedule.Factor(i)
-	l.adam.Step(l.params, rate)
+	l.adam.Step(l.params, rate, l.clip(norm))
 	took := time.Since(started)
 	l.pace.add(took)
 
@@ -196,10 +203,10 @@ func (l *loop) step(ctx context.Context) error {
 	return nil
 }
 
-// gradients adds up the gradients of a step's batches and clips them. It returns
-// the mean loss and the norm before clipping.
+// gradients adds up the gradients of a step's batches. It returns the mean loss
+// and the gradients' norm.
 func (l *loop) gradients(ctx context.Context, work data.Step) (loss, norm float64, err error) {
-	optim.Zero(l.params)
+	optim.Zero(l.graph.Gang(), l.params)
 	for j, b := range work.Batches {
 		sum, err := l.graph.Gradients(ctx, b, 1/float32(work.Counted), l.seed(l.state.Step, j))
 		if err != nil {
@@ -207,12 +214,15 @@ func (l *loop) gradients(ctx context.Context, work data.Step) (loss, norm float6
 		}
 		loss += sum
 	}
-	norm = optim.GradNorm(l.params)
+	return loss / float64(work.Counted), optim.GradNorm(l.graph.Gang(), l.params), nil
+}
+
+// clip is the factor of gradients of a norm, as torch.nn.utils.clip_grad_norm_.
+func (l *loop) clip(norm float64) float64 {
 	if l.o.ClipNorm > 0 && norm > l.o.ClipNorm {
-		// as torch.nn.utils.clip_grad_norm_
-		optim.Scale(l.params, float32(l.o.ClipNorm/(norm+1e-6)))
+		return l.o.ClipNorm / (norm + 1e-6)
 	}
-	return loss / float64(work.Counted), norm, nil
+	return 1
 }
 
 // seed is that of the dropout masks of a batch.
@@ -283,9 +293,7 @@ func (l *loop) judge(eval float64) {
 		return
 	}
 	s.BestEval, s.BestScore, s.BestStep, s.Waited = &eval, s.Event.Score, s.Step, 0
-	if l.best == nil {
-		l.best = like(l.params)
-	}
+	l.best = l.room
 	for i, p := range l.params {
 		copy(l.best[i], p.Value)
 	}
@@ -305,15 +313,6 @@ func (l *loop) finish() Result {
 		}
 	}
 	return r
-}
-
-// like returns zeros in the shape of params.
-func like(params []optim.Param) [][]float32 {
-	all := make([][]float32, len(params))
-	for i, p := range params {
-		all[i] = make([]float32, len(p.Value))
-	}
-	return all
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

@@ -12,13 +12,18 @@ import (
 
 // avx2 writes the products with AVX2, FMA and F16C.
 func avx2() {
-	for h := 2; h > 0; h-- {
-		for _, bits := range []int{4, 8} {
-			intTileAVX2(h, bits, false)
-			intTileAVX2(h, bits, true)
+	for parts := 2; parts > 0; parts-- {
+		for _, h := range []int{4, 3, 2, 1} {
+			if parts*h > 4 {
+				continue // the sums of low and high nibbles have eight registers
+			}
+			for _, bits := range []int{4, 8} {
+				intTileAVX2(h, bits, parts, false)
+				intTileAVX2(h, bits, parts, true)
+			}
 		}
+		quantiseAVX2(parts)
 	}
-	quantiseAVX2()
 	for _, h := range []int{6, 4, 3, 2, 1} {
 		floatTileAVX2(h)
 	}
@@ -50,13 +55,13 @@ func words(name string, word uint32) Mem {
 //
 // VPMADDUBSW adds two products in 16 bits. With weights of 4 bits the eight
 // groups of a block fit: 8·2·15·127 < 2¹⁵. Weights of 8 bits are two nibbles,
-// summed apart, of which the high one counts sixteen times. y0-1 are the floats,
+// summed apart, of which the high one counts sixteen times. y0-3 are the floats,
 // y4-7 the sums of low nibbles, y8-11 those of high ones.
-func intTileAVX2(h, bits int, minima bool) {
-	intText(h, bits, minima, "AVX2")
+func intTileAVX2(h, bits, parts int, minima bool) {
+	intText(h, bits, parts, minima, "AVX2")
 	nblk, c, ldc, half, n := param("nblk"), param("c"), param("ldc"), GP64(), GP64()
 	SHLQ(U8(2), ldc)
-	t := &intsAVX2{newWeightPointers(bits, minima), newActivationPointers(h)}
+	t := &intsAVX2{newWeightPointers(bits, minima), newActivationPointers(h, parts)}
 	Label("panel")
 	MOVQ(U32(2), half)
 	Label("half")
@@ -173,17 +178,17 @@ func (t *intsAVX2) scale() {
 		VCVTDQ2PS(sum, sum)
 		VBROADCASTSS(Mem{Base: t.s, Disp: 4 * m}, v)
 		VMULPS(d, v, v)
-		VFMADD231PS(sum, v, y[m/2])
-		if t.minima && m%2 == 0 { // the total of both rows
+		VFMADD231PS(sum, v, y[m/t.parts])
+		if t.minima && m%t.parts == 0 { // the total of both parts
 			VBROADCASTSS(Mem{Base: t.e, Disp: 4 * m}, v)
-			VFMADD231PS(v, least, y[m/2])
+			VFMADD231PS(v, least, y[m/t.parts])
 		}
 	}
 }
 
-// quantiseAVX2 writes a row of a tile as two rows of int8, as quantise does.
-func quantiseAVX2() {
-	r := quantiseText("AVX2")
+// quantiseAVX2 writes a row of a tile as rows of int8, as quantise does.
+func quantiseAVX2(parts int) {
+	r := quantiseText(parts, "AVX2")
 	Label("block")
 	for i := range 4 {
 		VMOVUPS(Mem{Base: r.x, Disp: 32 * i}, y[i])
@@ -206,13 +211,16 @@ func quantiseAVX2() {
 	for i := range 4 {
 		VMULPS(y[i], y[6], y[i])
 		VCVTPS2DQ(y[i], y[8+i])
+		if parts == 1 {
+			continue
+		}
 		VCVTDQ2PS(y[8+i], y[12])
 		VSUBPS(y[12], y[i], y[i])
 		VMULPS(words("f254", bits254), y[i], y[i])
 		VCVTPS2DQ(y[i], y[i])
 	}
 	VMULPS(words("inverse254", bitsInverse254), reg.X5, reg.X6)
-	for row, x := range [2]int{8, 0} {
+	for row, x := range []int{8, 0}[:parts] {
 		VPACKSSDW(y[x+1], y[x], y[x])
 		VPACKSSDW(y[x+3], y[x+2], y[x+2])
 		VPACKSSWB(y[x+2], y[x], y[x]) // dwords: groups 0 2 4 6 | 1 3 5 7
@@ -227,7 +235,9 @@ func quantiseAVX2() {
 		fold(func(a, b, dst Op) { VPADDD(a, b, dst) }, sum, reg.X15)
 		r.totals(row, sum, []reg.VecPhysical{reg.X5, reg.X6}[row])
 	}
-	VADDSS(reg.X13, reg.X14, reg.X13)
+	if parts == 2 {
+		VADDSS(reg.X13, reg.X14, reg.X13)
+	}
 	VMOVSS(reg.X13, Mem{Base: r.sum})
 	r.next()
 	DECQ(r.n)

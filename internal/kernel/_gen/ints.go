@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -11,16 +12,20 @@ import (
 // ahead is how far the weights are fetched in advance when few rows use them.
 const ahead = 4096
 
-// intText begins a zeroTile or a minTile.
-func intText(h, bits int, minima bool, suffix string) {
+// intText begins a zeroTile or a minTile whose rows of activations are parts rows
+// of int8.
+func intText(h, bits, parts int, minima bool, suffix string) {
 	kind, scales, last := "zeroTile", "ds *uint16", "s *float32, init *int32"
 	if minima {
 		kind, scales, last = "minTile", "ds, ms *uint16", "s, sum *float32"
 	}
-	name := fmt.Sprintf("%s%dx%d%s", kind, bits, h, suffix)
+	name, which := fmt.Sprintf("%s%dx%d%s", kind, bits, h, suffix), "fine"
+	if parts == 1 {
+		name, which = "coarse"+strings.ToUpper(name[:1])+name[1:], "coarse"
+	}
 	TEXT(name, NOSPLIT, "func(np, nblk int, qs *byte, "+scales+", a *int8, "+last+", c *float32, ldc int)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s is the %s of height %d on %d-bit weights: see %sGeneric.", name, kind, h, bits, kind))
+	Doc(fmt.Sprintf("%s is the %s %s of height %d on %d-bit weights: see %sGeneric.", name, which, kind, h, bits, kind))
 }
 
 // weightPointers are where the weights of a tile are read.
@@ -47,15 +52,15 @@ func (p weightPointers) advance() {
 	}
 }
 
-// activationPointers are where the activations of a tile are read, two rows of
+// activationPointers are where the activations of a tile are read, parts rows of
 // int8 for each of floats: e holds sums with minima, initial sums without.
 type activationPointers struct {
-	rows    int
-	a, s, e reg.GPVirtual
+	rows, parts int
+	a, s, e     reg.GPVirtual
 }
 
-func newActivationPointers(h int) activationPointers {
-	return activationPointers{2 * h, GP64(), GP64(), GP64()}
+func newActivationPointers(h, parts int) activationPointers {
+	return activationPointers{parts * h, parts, GP64(), GP64(), GP64()}
 }
 
 // restart goes back to the first block.
@@ -90,16 +95,23 @@ func storePanel(c, ldc reg.GPVirtual, sums []reg.VecPhysical) {
 
 // intTile writes zeroTile4, zeroTile8, minTile4 and minTile8 of height h.
 //
-// z0-7 hold the floats of the panel, z8-23 the integers of the block. Few rows
-// split their products over several chains, to hide the latency.
-func intTile(h, bits int, minima bool) {
-	intText(h, bits, minima, "")
+// z0-7 hold the floats of the panel, z8-23 the integers of the block; in a coarse
+// tile z0-11 and z12-23. Few rows split their products over several chains, to
+// hide the latency.
+func intTile(h, bits, parts int, minima bool) {
+	intText(h, bits, parts, minima, "")
 	np, nblk, c, ldc, n := param("np"), param("nblk"), param("c"), param("ldc"), GP64()
 	SHLQ(U8(2), ldc)
-	t := &ints{weightPointers: newWeightPointers(bits, minima), activationPointers: newActivationPointers(h)}
-	t.chains = map[int]int{1: 4, 2: 2, 3: 2, 4: 2}[h]
-	if t.chains == 0 {
-		t.chains = 1
+	t := &ints{weightPointers: newWeightPointers(bits, minima), activationPointers: newActivationPointers(h, parts)}
+	t.first, t.chains = 8, 1
+	if parts == 1 {
+		t.first = 12
+	}
+	switch {
+	case t.rows <= 2:
+		t.chains = 4
+	case t.rows <= 4 || parts == 2 && t.rows <= 8:
+		t.chains = 2
 	}
 	if bits == 4 {
 		fill(0x0f0f0f0f, z[26])
@@ -130,11 +142,12 @@ func intTile(h, bits int, minima bool) {
 type ints struct {
 	weightPointers
 	activationPointers
+	first  int // register of the first sum
 	chains int
 }
 
 // sum is the accumulator of row m for group g of four numbers.
-func (t *ints) sum(m, g int) reg.VecPhysical { return z[8+m*t.chains+g%t.chains] }
+func (t *ints) sum(m, g int) reg.VecPhysical { return z[t.first+m*t.chains+g%t.chains] }
 
 // start sets the accumulators.
 func (t *ints) start() {
@@ -194,27 +207,31 @@ func (t *ints) scale() {
 		p, sum := products[m%3], t.sum(m, 0)
 		VCVTDQ2PS(sum, sum)
 		VMULPS_BCST(Mem{Base: t.s, Disp: 4 * m}, d, p)
-		VFMADD231PS(sum, p, z[m/2])
-		if t.minima && m%2 == 0 { // the total of both rows
-			VFMADD231PS_BCST(Mem{Base: t.e, Disp: 4 * m}, least, z[m/2])
+		VFMADD231PS(sum, p, z[m/t.parts])
+		if t.minima && m%t.parts == 0 { // the total of both parts
+			VFMADD231PS_BCST(Mem{Base: t.e, Disp: 4 * m}, least, z[m/t.parts])
 		}
 	}
 }
 
 // activationRow are the parameters of a quantise function.
 type activationRow struct {
+	parts                int
 	n, step, x, a        reg.GPVirtual
 	s, init4, init8, sum reg.GPVirtual
 }
 
-// quantiseText begins a function that makes a row of a tile two rows of int8.
-func quantiseText(suffix string) activationRow {
+// quantiseText begins a function that makes a row of a tile parts rows of int8.
+func quantiseText(parts int, suffix string) activationRow {
+	if parts == 1 {
+		suffix = "Coarse" + suffix
+	}
 	TEXT("quantise"+suffix, NOSPLIT, "func(nblk, height int, x *float32, a *int8, s *float32, init4, init8 *int32, sum *float32)")
 	Pragma("noescape")
-	Doc("quantise" + suffix + " is quantiseGeneric.")
-	r := activationRow{param("nblk"), param("height"), param("x"), param("a"),
+	Doc(fmt.Sprintf("quantise%s is quantiseGeneric in %d parts.", suffix, parts))
+	r := activationRow{parts, param("nblk"), param("height"), param("x"), param("a"),
 		param("s"), param("init4"), param("init8"), param("sum")}
-	SHLQ(U8(3), r.step)
+	SHLQ(U8(uint8(1+parts)), r.step)
 	return r
 }
 
@@ -272,9 +289,10 @@ const (
 )
 
 // quantise writes quantiseAVX512: a row of a tile as int8 with a scale per 32,
-// and what that leaves as int8 with a scale 254 times finer.
-func quantise() {
-	r := quantiseText("AVX512")
+// and what that leaves as int8 with a scale 254 times finer. In one part it
+// writes quantiseCoarseAVX512, which stops at the first.
+func quantise(parts int) {
+	r := quantiseText(parts, "AVX512")
 	magnitude := z[31]
 	fill(0x7fffffff, magnitude)
 	fill(0x01010101, z[30])
@@ -303,6 +321,10 @@ func quantise() {
 		coarse, back := z[8+i], z[10+i]
 		VMULPS(z[i], z[5], z[i])
 		VCVTPS2DQ(z[i], coarse)
+		if parts == 1 {
+			VPMOVSDB(coarse, []reg.VecPhysical{reg.X8, reg.X9}[i])
+			continue
+		}
 		VCVTDQ2PS(coarse, back)
 		VSUBPS(back, z[i], z[i])
 		VMULPS(z[26], z[i], z[i])
@@ -310,7 +332,7 @@ func quantise() {
 		VPMOVSDB(z[i], x)
 		VPMOVSDB(coarse, []reg.VecPhysical{reg.X8, reg.X9}[i])
 	}
-	for row, x := range [][2]reg.VecPhysical{{reg.X8, reg.X9}, {reg.X0, reg.X1}} {
+	for row, x := range [][2]reg.VecPhysical{{reg.X8, reg.X9}, {reg.X0, reg.X1}}[:parts] {
 		low, high, sum := x[0], x[1], []reg.VecPhysical{reg.X12, reg.X13}[row]
 		r.scatter(row, low, high, [8]int{0, 1, 2, 3, 4, 5, 6, 7})
 		bytes := []reg.VecPhysical{y[8], y[0]}[row]
@@ -322,7 +344,9 @@ func quantise() {
 		fold(func(a, b, dst Op) { VPADDD(a, b, dst) }, sum, reg.X15)
 		r.totals(row, sum, []reg.VecPhysical{reg.X4, reg.X6}[row])
 	}
-	VADDSS(reg.X12, reg.X13, reg.X12)
+	if parts == 2 {
+		VADDSS(reg.X12, reg.X13, reg.X12)
+	}
 	VMOVSS(reg.X12, Mem{Base: r.sum})
 	r.next()
 	DECQ(r.n)

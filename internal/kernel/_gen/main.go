@@ -20,8 +20,10 @@ import (
 // groups are the output files and what writes their functions.
 func groups() map[string]func() {
 	return map[string]func(){
+		"halves":   float16s,
 		"products": products,
 		"rows":     rows,
+		"training": training,
 	}
 }
 

@@ -6,24 +6,31 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// heights are the numbers of rows for which there is a tile; int8 has no 12.
+// heights are the numbers of rows for which there is a tile; fine int8 has no 12.
 var heights = []int{12, 8, 6, 4, 3, 2, 1}
 
 // products writes the matrix products.
 func products() {
 	peaks()
-	for _, h := range heights[1:] {
-		for _, bits := range []int{4, 8} {
-			intTile(h, bits, false)
-			intTile(h, bits, true)
+	for parts := 2; parts > 0; parts-- {
+		for _, h := range heights[parts-1:] {
+			for _, bits := range []int{4, 8} {
+				intTile(h, bits, parts, false)
+				intTile(h, bits, parts, true)
+			}
 		}
+		quantise(parts)
 	}
-	quantise()
 	for _, h := range heights {
 		floatTile(h, 2)
 		floatTile(h, 1)
 		pairTile(h)
 	}
+	for _, h := range wholeHeights {
+		wholeTile(h, false)
+		wholeTile(h, true)
+	}
+	roundWhole()
 	round()
 	expand(4)
 	expand(8)

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// float16s writes the products whose right operand is float16: keys, values and
+// low-rank factors.
+func float16s() {
+	for _, h := range heights[2:] {
+		for _, nv := range []int{2, 1} {
+			t := &halfText{h: h, nv: nv, size: 64, sums: z[:2*h*nv], panel: z[24 : 24+nv], row: z[28:32], alpha: z[28]}
+			t.write(fmt.Sprintf("halfTile%dx%d", h, 16*nv))
+		}
+	}
+	for _, h := range []int{3, 2, 1} {
+		t := &halfText{h: h, nv: 2, size: 32, sums: y[:4*h], panel: y[12:14], row: y[14:16], alpha: y[15]}
+		t.write(fmt.Sprintf("halfTile%dx16AVX2", h))
+	}
+	halve()
+	fetch()
+}
+
+// halfText is a halfTile being written: h rows of nv registers, each twice, for
+// even and for odd steps along k, so that a step need not wait for the last.
+type halfText struct {
+	h, nv, size      int // size of a register in bytes
+	sums, panel, row []reg.VecPhysical
+	alpha            reg.VecPhysical
+}
+
+func (t *halfText) write(name string) {
+	TEXT(name, NOSPLIT, "func(tiles, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s is the halfTile of height %d on %d columns: see halfTileGeneric.", name, t.h, t.nv*t.size/4))
+	rs, ldc, c, ldb := param("rs"), param("ldc"), param("c"), param("ldb")
+	SHLQ(U8(1), ldb)
+	SHLQ(U8(2), rs)
+	SHLQ(U8(2), ldc)
+	Label("tile")
+	a, b, k, odd := GP64(), GP64(), GP64(), GP64()
+	Load(Param("a"), a)
+	rows := rowsFrom(a, rs, t.h)
+	Load(Param("b"), b)
+	Load(Param("k"), k)
+	for _, sum := range t.sums {
+		VXORPS(sum, sum, sum)
+	}
+	MOVQ(k, odd)
+	ANDQ(U8(1), odd)
+	SHRQ(U8(1), k)
+	JZ(LabelRef("rest"))
+	Label("loop")
+	t.step(0, rows, Mem{Base: b})
+	t.step(1, rows, Mem{Base: b, Index: ldb, Scale: 1})
+	for _, p := range rows.bases {
+		ADDQ(U8(8), p)
+	}
+	LEAQ(Mem{Base: b, Index: ldb, Scale: 2}, b)
+	DECQ(k)
+	JNZ(LabelRef("loop"))
+	Label("rest")
+	TESTQ(odd, odd)
+	JZ(LabelRef("sum"))
+	t.step(0, rows, Mem{Base: b})
+	Label("sum")
+	n := t.h * t.nv
+	for i := range n {
+		VADDPS(t.sums[n+i], t.sums[i], t.sums[i])
+	}
+	out := &floatsText{h: t.h, nv: t.nv, size: t.size, sums: t.sums[:n], alpha: t.alpha, c: c, ldc: ldc}
+	out.store()
+	next := GP64()
+	IMUL3Q(U8(uint8(t.h)), rs, next)
+	ADDQ(next, slot("a"))
+	DECQ(slot("tiles"))
+	JNZ(LabelRef("tile"))
+	VZEROUPPER()
+	RET()
+}
+
+// step writes one step along k: row b of the right operand, element e of each row
+// of the left one.
+func (t *halfText) step(e int, rows *rowSet, b Mem) {
+	for v, p := range t.panel {
+		at := b
+		at.Disp = t.size / 2 * v
+		VCVTPH2PS(at, p)
+	}
+	for m := range t.h {
+		at, x := rows.at[m], t.row[m%len(t.row)]
+		at.Disp = 4 * e
+		VBROADCASTSS(at, x)
+		for v, p := range t.panel {
+			VFMADD231PS(p, x, t.sums[(e*t.h+m)*t.nv+v])
+		}
+	}
+}
+
+// halve writes halveAVX2: 8n numbers as float16, to the nearest.
+func halve() {
+	TEXT("halveAVX2", NOSPLIT, "func(n int, x *float32, dst *uint16)")
+	Pragma("noescape")
+	Doc("halveAVX2 writes 8n numbers as float16: see halveGeneric.")
+	n, x, dst := param("n"), param("x"), param("dst")
+	Label("loop")
+	VMOVUPS(Mem{Base: x}, y[0])
+	VCVTPS2PH(U8(0), y[0], reg.X1)
+	VMOVUPS(reg.X1, Mem{Base: dst})
+	ADDQ(U32(32), x)
+	ADDQ(U32(16), dst)
+	DECQ(n)
+	JNZ(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// fetch writes fetchLines.
+func fetch() {
+	TEXT("fetchLines", NOSPLIT, "func(n int, p *uint16)")
+	Pragma("noescape")
+	Doc("fetchLines asks for 8n cache lines from p on.")
+	n, p := param("n"), param("p")
+	Label("loop")
+	for i := range 8 {
+		PREFETCHT0(Mem{Base: p, Disp: 64 * i})
+	}
+	ADDQ(U32(512), p)
+	DECQ(n)
+	JNZ(LabelRef("loop"))
+	RET()
+}

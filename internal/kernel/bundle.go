@@ -1,0 +1,157 @@
+package kernel
+
+import (
+	"fmt"
+	"runtime"
+)
+
+// Product is one of several products of one operand: Dst = x·Wᵀ, plus on some
+// rows of x a low-rank product.
+type Product struct {
+	Dst []float32
+	W   *Matrix
+	Low []LowRank
+}
+
+// LowRank adds Factors to rows Lo … Hi-1.
+type LowRank struct {
+	Lo, Hi  int
+	Factors *Factors
+}
+
+// MatMuls computes products that do not need one another, in as few loops over
+// the cores as there can be: one for the weights and the inner halves of the
+// low-rank products, one for their outer halves.
+func (g *Gang) MatMuls(x *Operand, products ...Product) {
+	for _, p := range products {
+		p.check(x)
+	}
+	if x.n == 0 {
+		return
+	}
+	if x.precision == Exact {
+		for _, p := range products {
+			g.MatMul(p.Dst, x, p.W)
+			for _, l := range p.Low {
+				l.Factors.exact(g, p.Dst[l.Lo*p.W.Rows:], x.x[l.Lo*x.cols:], l.Hi-l.Lo)
+			}
+		}
+		return
+	}
+	s := g.borrow()
+	defer g.giveBack(s)
+	t := *g
+	t.gathered = &s.loops
+	for _, p := range products {
+		t.MatMul(p.Dst, x, p.W)
+	}
+	s.cut(x, products)
+	s.loops.add(len(s.parts), func(i int) { s.parts[i].down(g) })
+	s.loops.run(g)
+	s.loops.add(s.outer, func(i int) { s.outerChunk(g, i) })
+	s.loops.run(g)
+	clear(s.parts)
+	runtime.KeepAlive(products)
+}
+
+func (p *Product) check(x *Operand) {
+	for _, l := range p.Low {
+		if l.Lo < 0 || l.Hi > x.n || l.Lo >= l.Hi || l.Factors.In != x.cols || l.Factors.Out != p.W.Rows {
+			panic(fmt.Sprintf("kernel: factors of an (%d, %d) matrix on rows %d to %d of (%d, %d), beside a matrix of (%d, %d)",
+				l.Factors.Out, l.Factors.In, l.Lo, l.Hi, x.n, x.cols, p.W.Rows, p.W.Cols))
+		}
+	}
+}
+
+const (
+	lowRows   = 96 // rows of one chunk of a low-rank product, a multiple of all heights
+	lowPanels = 8  // panels of outputs of one chunk
+)
+
+// lowPart is some rows of a low-rank product.
+type lowPart struct {
+	factors     *Factors
+	x, low, dst []float32
+	n           int
+	chunk       int // number of its first outer chunk
+}
+
+func (p *lowPart) down(g *Gang) { p.factors.down(g, p.low, p.x, p.n) }
+
+// panels is how many panels of outputs there are.
+func (p *lowPart) panels() int { return (p.factors.Out + wide - 1) / wide }
+
+// cut sets the parts of the low-rank products, with room for what lies between
+// their halves, and the number of chunks of the outer ones.
+func (s *scratch) cut(x *Operand, products []Product) {
+	s.parts, s.outer = s.parts[:0], 0
+	room := 0
+	for _, p := range products {
+		for _, l := range p.Low {
+			room += (l.Hi - l.Lo) * l.Factors.rank
+		}
+	}
+	low := s.float32s(room)
+	for _, p := range products {
+		for _, l := range p.Low {
+			for lo := l.Lo; lo < l.Hi; lo += lowRows {
+				n := min(lowRows, l.Hi-lo)
+				part := lowPart{
+					factors: l.Factors, n: n, chunk: s.outer,
+					x: x.x[lo*x.cols:], low: low[:n*l.Factors.rank], dst: p.Dst[lo*p.W.Rows:],
+				}
+				low = low[n*l.Factors.rank:]
+				s.outer += (part.panels() + lowPanels - 1) / lowPanels
+				s.parts = append(s.parts, part)
+			}
+		}
+	}
+}
+
+// outerChunk runs chunk i of the outer halves.
+func (s *scratch) outerChunk(g *Gang, i int) {
+	k := len(s.parts) - 1
+	for s.parts[k].chunk > i {
+		k--
+	}
+	p := &s.parts[k]
+	first := (i - p.chunk) * lowPanels
+	p.factors.up(g, p.dst, p.low, p.n, first, min(p.panels(), first+lowPanels))
+}
+
+// gathered is loops that are run as one.
+type gathered struct {
+	loops []gatheredLoop
+	total int
+}
+
+type gatheredLoop struct {
+	first int // number of its first chunk
+	f     func(chunk int)
+}
+
+// add puts a loop beside the others.
+func (l *gathered) add(chunks int, f func(chunk int)) {
+	if chunks > 0 {
+		l.loops = append(l.loops, gatheredLoop{l.total, f})
+		l.total += chunks
+	}
+}
+
+// run runs the loops added and forgets them.
+func (l *gathered) run(g *Gang) {
+	if l.total > 0 {
+		g.pool.Run(l.total, func(chunk int) {
+			k := len(l.loops) - 1
+			for l.loops[k].first > chunk {
+				k--
+			}
+			l.loops[k].f(chunk - l.loops[k].first)
+		})
+	}
+	clear(l.loops)
+	l.loops, l.total = l.loops[:0], 0
+}
+
+// Each calls f(0) … f(n-1) on the cores.
+func (g *Gang) Each(n int, f func(i int)) { g.span(n, 1, func(i, _ int) { f(i) }) }

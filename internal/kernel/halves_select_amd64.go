@@ -1,0 +1,45 @@
+//go:build amd64 && !purego
+
+package kernel
+
+// halvesOf returns the loops of one available level.
+func halvesOf(level Level) *halves {
+	h := genericHalves()
+	switch level {
+	case AVX512:
+		h.tile16 = [maxHeight + 1]halfTile{1: halfTile1x16, 2: halfTile2x16, 3: halfTile3x16, 4: halfTile4x16, 6: halfTile6x16}
+		h.tile32 = [maxHeight + 1]halfTile{1: halfTile1x32, 2: halfTile2x32, 3: halfTile3x32, 4: halfTile4x32, 6: halfTile6x32}
+	case AVX2:
+		h.heights = heightsTo3
+		h.tile16 = [maxHeight + 1]halfTile{1: halfTile1x16AVX2, 2: halfTile2x16AVX2, 3: halfTile3x16AVX2}
+		for n, tile := range h.tile16 {
+			h.tile32[n] = nil
+			if tile != nil {
+				h.tile32[n] = twiceHalf(tile)
+			}
+		}
+	default:
+		return h
+	}
+	h.fetch = func(x []uint16) {
+		if n := len(x) / 256; n > 0 {
+			fetchLines(n, &x[0])
+		}
+	}
+	h.halve = func(dst []uint16, x []float32) {
+		whole := len(x) / 8
+		if whole > 0 {
+			halveAVX2(whole, &x[0], &dst[0])
+		}
+		halveGeneric(dst[8*whole:], x[8*whole:])
+	}
+	return h
+}
+
+// twiceHalf makes a tile of 32 columns of one of 16.
+func twiceHalf(tile halfTile) halfTile {
+	return func(tiles, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int) {
+		tile(tiles, k, a, rs, b, ldb, c, ldc, alpha, add)
+		tile(tiles, k, a, rs, at(b, narrow), ldb, at(c, narrow), ldc, alpha, add)
+	}
+}
