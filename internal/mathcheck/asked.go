@@ -67,10 +67,28 @@ var quantities = []quantity{
 	{asks(`probabilidad de (sacar|obtener) (un )?(número )?par (con|al lanzar|al tirar) un dado`), chance, Probability, func([]*formula.Node) *formula.Node { return div(formula.Int(1), 2) }, 0},
 }
 
+// measured are words one of which every sentence that gives a quantity has.
+var measured = []string{"áre", "area", "perí", "peri", "volu", "longitud", "circun", "circum", "length", "hipotenusa", "hypotenuse", "cateto", "leg", "prob"}
+
+func mentions(s string, words []string) bool {
+	for _, w := range words {
+		if strings.Contains(s, w) {
+			return true
+		}
+	}
+	return false
+}
+
 // answered judges a sentence that gives the value of a quantity, whose data are
 // in the sentence itself or in the question.
 func (c *checker) answered(s *sentence) {
+	if s.first == s.last {
+		return
+	}
 	for _, q := range quantities {
+		if !mentions(s.text, measured) { // the patterns cost more than the words
+			break
+		}
 		m := q.answer.FindStringSubmatchIndex(s.text)
 		if m == nil || s.refuted {
 			continue

@@ -46,7 +46,7 @@ var patterns = []pattern{
 func (c *checker) words() {
 	for i := range c.sentences {
 		s := &c.sentences[i]
-		if s.asks || s.refuted && !strings.Contains(s.text, "no es") {
+		if s.first == s.last || s.asks || s.refuted && !strings.Contains(s.text, "no es") {
 			continue
 		}
 		for _, p := range patterns {
