@@ -91,6 +91,39 @@ func TestOfficialClient(t *testing.T) {
 	})
 }
 
+// TestOfficialClientMathematics: the chunk of the verdicts is no trouble to a
+// client that does not know it.
+func TestOfficialClientMathematics(t *testing.T) {
+	h := newHouse()
+	h.Config.HTTP.APIKeys = []string{key}
+	h.Assistant = says("2 + 2 ", "= 5")
+	c := official(t, h, key)
+	q := question("tiny")
+	q.StreamOptions.IncludeUsage = openai.Bool(true)
+	stream := c.Chat.Completions.NewStreaming(t.Context(), q, option.WithJSONSet("math_check", true))
+	var all openai.ChatCompletionAccumulator
+	verdicts := 0
+	for stream.Next() {
+		chunk := stream.Current()
+		if !all.AddChunk(chunk) {
+			t.Errorf("not accumulated: %s", chunk.RawJSON())
+		}
+		if chunk.JSON.ExtraFields["math"].Raw() != "" {
+			verdicts++
+		}
+	}
+	if stream.Err() != nil || verdicts != 1 {
+		t.Fatal(stream.Err(), verdicts)
+	}
+	if all.Choices[0].Message.Content != "2 + 2 = 5" || all.Choices[0].FinishReason != "stop" || all.Usage.TotalTokens != 9 {
+		t.Errorf("%+v", all.ChatCompletion)
+	}
+	r, err := c.Chat.Completions.New(t.Context(), question("tiny"), option.WithJSONSet("math_verify", 3))
+	if err != nil || r.Choices[0].Message.Content != "2 + 2 = 5" || !strings.Contains(r.JSON.ExtraFields["math"].Raw(), `"passed":false`) {
+		t.Errorf("%v, %v", r, err)
+	}
+}
+
 func TestOfficialClientErrors(t *testing.T) {
 	for _, c := range []struct {
 		name   string
