@@ -42,7 +42,7 @@ func main() {
 	flag.StringVar(&d.models, "models", "models", "folder of the models")
 	flag.StringVar(&d.dataset, "dataset", "dataset/matematicas.json", "dataset to train on")
 	flag.StringVar(&d.data, "data", "checkpoints/demo", "folder that the service writes to")
-	flag.IntVar(&d.epochs, "epochs", 3, "passes over the dataset")
+	flag.IntVar(&d.epochs, "epochs", 2, "passes over the dataset")
 	flag.Parse()
 	start := time.Now()
 	if err := d.run(ctx); err != nil {
