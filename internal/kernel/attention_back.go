@@ -45,7 +45,7 @@ func (g *Gang) attentionBackTiles(dq, dk, dv, dout, out, lse, q, k, v []float32,
 	wave := min(h.KV, max(1, shareBudget/(perHead*group))) * group // heads
 
 	transposed := h.KV * panels(n) * panel * d
-	scr := g.borrow()
+	scr := g.borrowOwn()
 	defer g.giveBack(scr)
 	buf := scr.float32s(2*transposed + h.Query*n + wave*perHead)
 	b.kt, b.vt, buf = buf[:transposed], buf[transposed:2*transposed], buf[2*transposed:]

@@ -22,7 +22,7 @@ func (g *Gang) tiled(h Heads) bool {
 // attentionTiles is Attention in tiles.
 func (g *Gang) attentionTiles(out, lse, q, k, v []float32, first []int32, h Heads) {
 	n, d := len(first), h.Dim
-	scr := g.borrow()
+	scr := g.borrowOwn()
 	defer g.giveBack(scr)
 	keys := scr.float32s(h.KV * panels(n) * panel * d)
 	g.transposeHeads(keys, k, n, h)

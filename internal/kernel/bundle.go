@@ -38,7 +38,7 @@ func (g *Gang) MatMuls(x *Operand, products ...Product) {
 		}
 		return
 	}
-	s := g.borrow()
+	s := g.borrowOwn()
 	defer g.giveBack(s)
 	t := *g
 	t.gathered = &s.loops

@@ -19,7 +19,7 @@ type bundle struct {
 func (g *Gang) cachedTiles(out, q []float32, lanes []Lane, layer int, keep Keeping) {
 	h := keep.Heads
 	bundles, chunks, parts := bundleLanes(lanes, h)
-	scr := g.borrow()
+	scr := g.borrowOwn()
 	defer g.giveBack(scr)
 	kept := scr.float32s(parts * (h.Dim + 2))
 	g.span(chunks, 1, func(c, _ int) {

@@ -16,7 +16,8 @@ type Gang struct {
 	level   Level
 	kit     *products
 	half    *halves
-	buffers *shelf
+	buffers *shelf // of chunks
+	large   *shelf // of products
 	weights *arena
 	pages   *arena // of keys and values
 
@@ -38,6 +39,7 @@ func NewGang(pool *parallel.Pool, level Level) (*Gang, error) {
 		kit:     productsOf(level),
 		half:    halvesOf(level),
 		buffers: new(shelf),
+		large:   new(shelf),
 		weights: new(arena),
 		pages:   new(arena),
 	}
@@ -67,6 +69,7 @@ func (g *Gang) Background() *Gang {
 
 // scratch is the memory of one chunk of work, or of one product.
 type scratch struct {
+	home   *shelf
 	floats []float32
 	pairs  []uint32
 	loops  gathered
@@ -75,29 +78,33 @@ type scratch struct {
 	tile   [maxHeight * wide]float32 // a tile of the result whose columns stand over the edge
 }
 
-// shelf keeps what is not borrowed. What came back last goes out first: a
-// product borrows its large buffer before its chunks borrow their small ones and
-// gives it back after them, and so finds it again.
+// shelf keeps what is not borrowed. What came back last goes out first.
 type shelf struct {
 	lock sync.Mutex
 	free []*scratch
 }
 
-func (g *Gang) borrow() *scratch {
-	b := g.buffers
+func (b *shelf) borrow() *scratch {
 	b.lock.Lock()
 	defer b.lock.Unlock()
 	last := len(b.free) - 1
 	if last < 0 {
-		return new(scratch)
+		return &scratch{home: b}
 	}
 	s := b.free[last]
 	b.free = b.free[:last]
 	return s
 }
 
+// borrow returns the scratch of a chunk.
+func (g *Gang) borrow() *scratch { return g.buffers.borrow() }
+
+// borrowOwn returns the scratch of a product as a whole, which may be large. They
+// have a shelf of their own, lest the scratch of every chunk grow as large.
+func (g *Gang) borrowOwn() *scratch { return g.large.borrow() }
+
 func (g *Gang) giveBack(s *scratch) {
-	b := g.buffers
+	b := s.home
 	b.lock.Lock()
 	defer b.lock.Unlock()
 	b.free = append(b.free, s)

@@ -52,7 +52,7 @@ type gemmTask struct {
 // gemmTurned computes the transpose of the result, and turns it: a gradient of
 // few columns and many rows then reads its large operand row by row.
 func (g *Gang) gemmTurned(transB bool, m, n, k int, alpha float32, a, b []float32, add int, c []float32) {
-	s := g.borrow()
+	s := g.borrowOwn()
 	defer g.giveBack(s)
 	turned := s.float32s(n * m)
 	t := gemmTask{m: n, n: m, k: k, alpha: alpha, a: b, b: a, c: turned, rs: 1, ks: n, ldb: m}
@@ -82,7 +82,7 @@ func (g *Gang) gemm(t *gemmTask) {
 	if t.turned || t.m >= 64 && t.k >= 64 {
 		t.direct = 0 // … unless they run the other way, or are read often enough
 	}
-	own := g.borrow()
+	own := g.borrowOwn()
 	defer g.giveBack(own)
 	d := gemmGrid(t, panels)
 	if d.rowParts > 1 {

@@ -117,7 +117,7 @@ func (f *Factors) up(g *Gang, dst, low []float32, n, p0, p1 int) {
 
 // exact adds the product of rows of x (n, In) to dst (n, Out) in float32.
 func (f *Factors) exact(g *Gang, dst, x []float32, n int) {
-	s := g.borrow()
+	s := g.borrowOwn()
 	defer g.giveBack(s)
 	low := s.float32s(n * f.Rank)
 	g.Gemm(false, true, n, f.Rank, f.In, 1, x, f.exactA, 0, low)

@@ -18,7 +18,7 @@ const (
 //	x is (n, in), a is (rank, in), low is (n, rank)
 func (g *Gang) LowRank(low, x, a []float32, n, in, rank int, p float32, seed uint64) {
 	checkLow(low, x, a, n, in, rank)
-	own := g.borrow()
+	own := g.borrowOwn()
 	defer g.giveBack(own)
 	if p > 0 && in%block != 0 { // a row of masks begins inside a word of random bits
 		masked := own.float32s(n * in)
@@ -109,7 +109,7 @@ func (b *lowBack) strip(lo, hi int) {
 
 // whole is the backward for rows of any length, one product after the other.
 func (b *lowBack) whole() {
-	own := b.g.borrow()
+	own := b.g.borrowOwn()
 	defer b.g.giveBack(own)
 	room := own.float32s(2 * b.n * b.in)
 	masked, grad := room[:b.n*b.in], room[b.n*b.in:]

@@ -36,7 +36,7 @@ const (
 // w, some rows at a time, into a panel whose pairs run along the rows.
 func (g *Gang) backPairs(dx, dy []float32, n int, w *Matrix) {
 	stride := padded((w.Rows + block - 1) / block * block / 2)
-	own := g.borrow()
+	own := g.borrowOwn()
 	defer g.giveBack(own)
 	rounded := own.uint32s(n * stride)
 	g.roundRows(rounded, stride, dy, n, w.Rows)
@@ -130,7 +130,7 @@ func (g *Gang) matMulExact(dst []float32, x *Operand, w *Matrix) {
 func (g *Gang) backExact(dx, dy []float32, n int, w *Matrix) {
 	stride := padded((w.Cols + wide - 1) / wide * wide)
 	group := max(32, min(floatDepth, (2<<20)/(4*stride)))
-	own := g.borrow()
+	own := g.borrowOwn()
 	defer g.giveBack(own)
 	rows := own.float32s(group * stride)
 	for r := 0; r < w.Rows; r += group {
