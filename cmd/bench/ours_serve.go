@@ -15,7 +15,7 @@ import (
 // serve starts an engine for some streams; it runs until ctx ends.
 func (w *work) serve(ctx context.Context, streams, context int) *engine.Engine {
 	pass := forward.New(w.model, w.gang, kernel.Fast, streams, context)
-	e := engine.New(pass, engine.Options{Slots: streams, Context: context, Chunk: w.chunk})
+	e := engine.New(pass, engine.Options{Slots: streams, Context: context, Chunk: w.chunk, Lookup: -1})
 	go func() { _ = e.Run(ctx) }() // it ends with ctx, and with it the process
 	return e
 }
