@@ -235,7 +235,7 @@ func phiTrain(ctx context.Context, b *bench) (pair, error) {
 	if err != nil {
 		return pair{}, err
 	}
-	p := pair{ours: b.ours("train", "-model", model, "-batches", batches, "-dropout", fmt.Sprint(dropout), "-memory", "recompute")}
+	p := pair{ours: b.ours("train", "-model", model, "-batches", batches, "-dropout", fmt.Sprint(dropout), "-memory", "store")}
 	return p.without(b.torchSide(ctx, &p, "phi2", []candidate{
 		{"BF16 weights", []string{"--phi2", "--weights", "bf16", "--warm", "1", "--batches", batches}}}))
 }

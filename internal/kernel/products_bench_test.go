@@ -97,8 +97,8 @@ func benchmarkMatMul(b *testing.B, coarse bool) {
 
 func BenchmarkMatMulRows(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 1))
-	for _, typ := range []quant.Type{quant.Q4_1, quant.Q8_0} {
-		for _, s := range [][3]int{{1, 576, 576}, {1, 192, 576}, {1, 1536, 576}, {1, 576, 1536}, {1, 10240, 2560}, {1, 49152, 576}, {2, 49152, 576}, {4, 49152, 576}, {8, 1536, 576}, {8, 49152, 576}, {16, 49152, 576}} {
+	for _, typ := range []quant.Type{quant.Q4_0, quant.Q4_1, quant.Q8_0} {
+		for _, s := range [][3]int{{1, 576, 576}, {1, 192, 576}, {1, 1536, 576}, {1, 576, 1536}, {1, 10240, 2560}, {1, 49152, 576}, {2, 49152, 576}, {4, 49152, 576}, {8, 1536, 576}, {8, 49152, 576}, {16, 49152, 576}, {1, 51200, 2560}} {
 			n, rows, cols := s[0], s[1], s[2]
 			m := weights(b, typ, rows, cols, rng)
 			x, dst := normal(n*cols, rng), make([]float32, n*rows)
