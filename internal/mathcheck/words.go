@@ -15,6 +15,8 @@ const (
 	item  = `⟦\d+⟧`
 	items = `⟦\d+⟧(?:(?:, | y | e | and |, and |, y )⟦\d+⟧)*`
 	is    = `(?:es|son|vale|valen|mide|is|are|equals|=|:|es igual a|is equal to|sale|da)`
+
+	divisors = `(mcd|máximo común divisor|gcd|greatest common divisor|highest common factor|mcm|mínimo común múltiplo|lcm|least common multiple)`
 )
 
 // A pattern is a claim made in words and who judges it.
@@ -29,9 +31,11 @@ func pat(re string, judge func(c *checker, s *sentence, m []string, ks []int) bo
 
 // patterns are tried on every sentence, each as often as it matches.
 var patterns = []pattern{
-	pat(`(`+items+`)(?:,)? (?:también )?(no |sí |tampoco |nunca )?(?:es|son|is|are)( not| both| all| todos| también)? (?:un |una |a |an )?(?:números? |number )?(primos?|compuestos?|primes?|composite|pares|par|impares|impar|even|odd|irracional(?:es)?|racional(?:es)?|irrational|rational|cuadrados? perfectos?|perfect squares?|enteros?|integers?)(?:\b|$)`, (*checker).classified),
+	pat(`(`+items+`)(?:,)? (?:también )?(no |sí |tampoco |nunca )?(?:es|son|is|are)( not| both| all| todos| también)? (?:un |una |a |an )?(?:números? |number )?(primos?|compuestos?|primes?|composite|pares|par|impares|impar|even|odd|irracional(?:es)?|racional(?:es)?|irrational|rational|cuadrados? perfectos?|perfect squares?|enteros?|integers?)( entre| relativ| con | dos a dos| to )?(?:\b|$)`, (*checker).classified),
+	pat(`(`+items+`),? (no |sí |también |tampoco )?(?:son|are|is)( not)? (?:también |both |all |números |two |dos )?(?:primos entre (?:sí|ellos)|primos relativos|coprimos|coprimes?|co-prime|relatively prime|mutually prime)`, (*checker).coprime),
+	pat(`(`+items+`),?(?: \pL+,?){0,8} (?:su|their|cuyo|whose) `+divisors+` `+is+` (`+item+`)`, (*checker).theirs),
 	pat(`(`+item+`) (no |sí )?(?:es|is)( not)? (divisible por|divisible entre|divisible by|(?:un )?múltiplo de|a multiple of|(?:un )?divisor de|(?:un )?factor de|a divisor of|a factor of) (?:el )?(`+items+`)`, (*checker).divisible),
-	pat(`(mcd|máximo común divisor|gcd|greatest common divisor|highest common factor|mcm|mínimo común múltiplo|lcm|least common multiple)(?: de| of| entre) (`+items+`),? `+is+` (`+item+`)`, (*checker).common),
+	pat(``+divisors+`(?: de| of| entre) (`+items+`),? `+is+` (`+item+`)`, (*checker).common),
 	pat(`(`+item+`) (?:de|of) (`+item+`)(?:,)? `+is+` (`+item+`)`, (*checker).percentage),
 	pat(`(`+item+`) (?:de|of) (`+item+`)`, (*checker).percentChain),
 	pat(`(media|promedio|mean|average|mediana|median|moda|mode)(?: aritmética)?(?: de| of)(?: los datos| los números| the numbers| the data)?:? (`+items+`),? `+is+` (`+item+`)`, (*checker).statistic),
@@ -107,7 +111,7 @@ func (c *checker) possessed(s *sentence, k int) bool {
 
 func (c *checker) classified(s *sentence, m []string, _ []int) bool {
 	ks := marks(m[1])
-	if c.possessed(s, ks[0]) || s.refuted && !denied(m) {
+	if m[5] != "" || c.possessed(s, ks[0]) || s.refuted && !denied(m) {
 		return false
 	}
 	word := m[4]
@@ -144,6 +148,60 @@ func (c *checker) classified(s *sentence, m []string, _ []int) bool {
 // denied reports whether the claim of a class is a denial.
 func denied(m []string) bool {
 	return m[2] != "" && m[2] != "sí " || m[3] == " not"
+}
+
+// coprime judges 8 y 15 son primos entre sí. Of three numbers and more it may be
+// meant of all together or of every two: only what holds for both is said.
+func (c *checker) coprime(s *sentence, m []string, _ []int) bool {
+	ks := marks(m[1])
+	if len(ks) < 2 || c.possessed(s, ks[0]) || s.refuted && !denied(m) {
+		return false
+	}
+	together, all := new(big.Int), algebra.Yes
+	var seen []*big.Int
+	for _, k := range ks {
+		v, ok := c.whole(k)
+		if !ok {
+			return false
+		}
+		for _, u := range seen {
+			all = all.And(yes(new(big.Int).GCD(nil, nil, abs(u), abs(v)).IsInt64() && new(big.Int).GCD(nil, nil, abs(u), abs(v)).Int64() == 1))
+		}
+		seen, together = append(seen, v), new(big.Int).GCD(nil, nil, together, abs(v))
+	}
+	if one := yes(together.Cmp(big.NewInt(1)) == 0); one != all {
+		all = algebra.Unknown
+	}
+	why := say(c.lang, map[algebra.Truth]string{algebra.Yes: "class", algebra.No: "notclass", algebra.Unknown: "open"}[all])
+	if denied(m) {
+		all = all.Not()
+	} else if all == algebra.No {
+		why = say(c.lang, "common", together.String())
+	}
+	return c.worded(s, ks, Divisibility, nil, all, why, "")
+}
+
+func abs(v *big.Int) *big.Int { return new(big.Int).Abs(v) }
+
+// theirs judges 8 y 15 …, su máximo común divisor es 1. A wrong value may be
+// that of other numbers and is left open.
+func (c *checker) theirs(s *sentence, m []string, _ []int) bool {
+	list, k := marks(m[1]), marks(m[3])[0]
+	claimed := c.result(k)
+	if len(list) < 2 || s.refuted || claimed == nil || len(claimed.Vars()) > 0 || c.items[k].Op == formula.Rel {
+		return false
+	}
+	for _, j := range list {
+		if _, ok := c.whole(j); !ok {
+			return false
+		}
+	}
+	right := formula.Fn(common(m[2]), c.nodes(list)...)
+	if c.w.Equal(right, claimed) != algebra.Yes {
+		return false
+	}
+	c.compared(s, []int{k}, Divisibility, right, claimed)
+	return false // the numbers are still to be judged by what else is said of them
 }
 
 // natural is the natural number n is.
@@ -284,16 +342,22 @@ func (c *checker) compared(s *sentence, ks []int, kind string, right, claimed *f
 	return c.worded(s, ks, kind, n, t, why, correction)
 }
 
-func (c *checker) common(s *sentence, m []string, ks []int) bool {
-	name := "lcm"
-	if strings.HasPrefix(m[1], "mcd") || strings.HasPrefix(m[1], "máx") || strings.HasPrefix(m[1], "g") || strings.HasPrefix(m[1], "h") {
-		name = "gcd"
+// common is the function a name stands for: gcd or lcm.
+func common(name string) string {
+	for _, gcd := range []string{"mcd", "máx", "g", "h"} {
+		if strings.HasPrefix(name, gcd) {
+			return "gcd"
+		}
 	}
+	return "lcm"
+}
+
+func (c *checker) common(s *sentence, m []string, ks []int) bool {
 	list := marks(m[2])
 	if len(list) < 2 {
 		return false
 	}
-	return c.compared(s, ks, Divisibility, formula.Fn(name, c.nodes(list)...), c.result(marks(m[3])[0]))
+	return c.compared(s, ks, Divisibility, formula.Fn(common(m[1]), c.nodes(list)...), c.result(marks(m[3])[0]))
 }
 
 func (c *checker) percentage(s *sentence, m []string, ks []int) bool {
