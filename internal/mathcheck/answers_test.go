@@ -41,3 +41,15 @@ func suits(row string, got mathcheck.Verdict) bool {
 	}
 	return row == string(got)
 }
+
+// TestUnitsDiffer demands that a length is not the same answer as an area.
+func TestUnitsDiffer(t *testing.T) {
+	for _, c := range [][2]string{{"12 cm", "12 cm²"}, {"12 m²", "12 m"}, {"5 m³", "5 m²"}, {"3 kg", "3 m"}} {
+		if v := mathcheck.Equivalent(c[0], c[1], mathcheck.Options{}); v == mathcheck.True {
+			t.Errorf("%q and %q are called the same", c[0], c[1])
+		}
+	}
+	if v := mathcheck.Equivalent("12 cm²", "12 cm²", mathcheck.Options{}); v != mathcheck.True {
+		t.Errorf("12 cm² is not called the same as itself: %s", v)
+	}
+}

@@ -21,6 +21,7 @@ type problem struct {
 	subject    *formula.Node // the only expression of the question
 	solve      bool          // an equation or inequality is to be solved
 	restricted bool          // not every real number will do
+	besides    bool          // something is asked for that is reckoned from the unknown
 	complex    bool
 	derive     bool
 	given      bool // it gives values to variables
@@ -30,6 +31,7 @@ var (
 	solving    = regexp.MustCompile(`resuel|resolv|solve|solving|soluci|solution|raíces|raíz de la|roots? of|zeros?\b|ceros de|ecuaci|equation|valor(es)? de [xyzt⟦]|despej|value of|find x|halla x|encuentra x|calcula x|incógnita|sistema|inecuaci|inequalit`)
 	wanting    = regexp.MustCompile(`(?:halla|hallar|encuentra|encontrar|calcula|calcular|determina|obtén|averigua|find|determine|compute|cuánto vale|what is|valor(?:es)? de|values? of)(?: el valor de| los valores de| the values? of| all values of)? (⟦\d+⟧|[a-z])(?:[ ,]|$)`)
 	restricted = regexp.MustCompile(`positiv|negativ|natural|enter[oa]s?\b|integer|mayor|menor|greater|less|intervalo|interval\b|entre|between|agudo|acute|cuadrante|quadrant|primer|smallest|largest|racional|rational|edad|\bage|longitud|length|lado|side|distint|una solución|one solution|a solution|alguna|some`)
+	counts     = regexp.MustCompile(`cuánt[oa]s|how many|signo|sign of`)
 	complexes  = regexp.MustCompile(`complej|complex|imaginari`)
 	domains    = regexp.MustCompile(`dominio|domain`)
 	deriving   = regexp.MustCompile(`deriv|differentiat`)
@@ -87,6 +89,7 @@ func (p *problem) sort() {
 			p.restricted = true
 		}
 	}
+	p.besides = len(others) > 0 || reckoned.MatchString(p.text) || counts.MatchString(p.text)
 	if len(others) == 1 {
 		p.subject = others[0]
 	}

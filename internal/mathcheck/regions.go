@@ -92,11 +92,16 @@ func (c *checker) finalRegion(x string) *claimedRegion {
 	return last
 }
 
+var rootWords = regexp.MustCompile(`ra[ií]|root`)
+
 var enumerates = regexp.MustCompile(`^[, ]*(y|e|o|u|ni|and|or|nor)?$`)
 
 // sentenceRegion is the set s claims, or nil.
 func (c *checker) sentenceRegion(s *sentence, x string) *claimedRegion {
-	if noneWords.MatchString(s.text) && !s.hypothetical && !c.another(s) {
+	if m := noneWords.FindStringIndex(s.text); m != nil && !s.hypothetical && !c.another(s) {
+		if rootWords.MatchString(s.text[m[0]:m[1]]) || partsOf.MatchString(s.text) || !noneEnds.MatchString(s.text[m[1]:]) {
+			return &claimedRegion{n: formula.New(formula.Set), start: s.start, end: s.end, open: true}
+		}
 		return &claimedRegion{Region: equation.Region{Whole: true, Has: func(*formula.Node) algebra.Truth { return algebra.No }}, n: formula.New(formula.Set), start: s.start, end: s.end}
 	}
 	var out *claimedRegion

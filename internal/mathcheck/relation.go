@@ -96,7 +96,9 @@ func (c *checker) link(s *sentence, n *formula.Node, i int) link {
 		return l
 	}
 	if a.Has(formula.PM) || b.Has(formula.PM) {
-		l.is, l.idle = c.both(a, b)
+		if l.idle = l.rel != "="; !l.idle {
+			l.is, l.idle = c.both(a, b)
+		}
 		return l
 	}
 	if a.Op == formula.Tuple || a.Op == formula.Matrix || a.Op == formula.Set || hasVector(a) {

@@ -31,7 +31,7 @@ func pat(re string, judge func(c *checker, s *sentence, m []string, ks []int) bo
 
 // patterns are tried on every sentence, each as often as it matches.
 var patterns = []pattern{
-	pat(`(`+items+`)(?:,)? (?:también )?(no |sí |tampoco |nunca )?(?:es|son|is|are)( not| both| all| todos| también)? (?:un |una |a |an )?(?:números? |number )?(primos?|compuestos?|primes?|composite|pares|par|impares|impar|even|odd|irracional(?:es)?|racional(?:es)?|irrational|rational|cuadrados? perfectos?|perfect squares?|enteros?|integers?)( entre| relativ| con | dos a dos| to )?(?:\b|$)`, (*checker).classified),
+	pat(`(`+items+`)(?:,)? (?:también )?(no |sí |tampoco |nunca )?(?:es|son|is|are)( not| both| all| todos| también)? (?:un |una |a |an )?(?:números? |number )?(primos?|compuestos?|primes?|composite|pares|par|impares|impar|even|odd|irracional(?:es)?|racional(?:es)?|irrational|rational|cuadrados? perfectos?|perfect squares?|enteros?|integers?)( entre\b| relativ\pL+| con\b| dos a dos| to\b)?(?:\b|$)`, (*checker).classified),
 	pat(`(`+items+`),? (no |sí |también |tampoco )?(?:son|are|is)( not)? (?:también |both |all |números |two |dos )?(?:primos entre (?:sí|ellos)|primos relativos|coprimos|coprimes?|co-prime|relatively prime|mutually prime)`, (*checker).coprime),
 	pat(`(`+items+`),?(?: \pL+,?){0,8} (?:su|their|cuyo|whose) `+divisors+` `+is+` (`+item+`)`, (*checker).theirs),
 	pat(`(`+item+`) (no |sí )?(?:es|is)( not)? (divisible por|divisible entre|divisible by|(?:un )?múltiplo de|a multiple of|(?:un )?divisor de|(?:un )?factor de|a divisor of|a factor of) (?:el )?(`+items+`)`, (*checker).divisible),
