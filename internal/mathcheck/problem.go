@@ -31,7 +31,7 @@ var (
 	solving    = regexp.MustCompile(`resuel|resolv|solve|solving|soluci|solution|raíces|raíz de la|roots? of|zeros?\b|ceros de|ecuaci|equation|valor(es)? de [xyzt⟦]|despej|value of|find x|halla x|encuentra x|calcula x|incógnita|sistema|inecuaci|inequalit`)
 	wanting    = regexp.MustCompile(`(?:halla|hallar|encuentra|encontrar|calcula|calcular|determina|obtén|averigua|find|determine|compute|cuánto vale|what is|valor(?:es)? de|values? of)(?: el valor de| los valores de| the values? of| all values of)? (⟦\d+⟧|[a-z])(?:[ ,]|$)`)
 	restricted = regexp.MustCompile(`positiv|negativ|natural|enter[oa]s?\b|integer|mayor|menor|greater|less|intervalo|interval\b|entre|between|agudo|acute|cuadrante|quadrant|primer|smallest|largest|racional|rational|edad|\bage|longitud|length|lado|side|distint|una solución|one solution|a solution|alguna|some`)
-	counts     = regexp.MustCompile(`cuánt[oa]s|how many|signo|sign of`)
+	counts     = regexp.MustCompile(`cuánt[oa]s|how many|suman|sumar|add up|signo|sign of`)
 	complexes  = regexp.MustCompile(`complej|complex|imaginari`)
 	domains    = regexp.MustCompile(`dominio|domain`)
 	deriving   = regexp.MustCompile(`deriv|differentiat`)

@@ -6,6 +6,7 @@ import (
 	"afina/internal/formula"
 )
 
+// systemAsked judges x = …, y = … against every equation of the system.
 func (c *checker) systemAsked() {
 	values := map[string]*formula.Node{}
 	first, last := -1, -1
