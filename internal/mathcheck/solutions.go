@@ -12,7 +12,7 @@ import (
 var (
 	concludes  = regexp.MustCompile(`soluci[oó]n|raíz|raíces|ceros|conjunto|respuesta|solution|roots?\b|zeros|answer|resultado final|dominio|domain`)
 	reckoned   = regexp.MustCompile(`\b(suma|producto|número de|cantidad|grado|sum|product|number of|multiplicidad|multiplicity|discriminan\pL+|degree|cuadrad[oa]|square|cúbica|cube|media|doble|triple|mitad|twice|half|diferencia|difference)\b|δ|Δ`)
-	partial    = regexp.MustCompile(`una (de las )?(solución|soluciones|raíz|raíces)|(a|one|another) (solution|root)|otra (solución|raíz)|una solución es|(es|is) (raíz|solución|una|a) ?(raíz|solución|root|solution)?\b|primera|segunda|first|second|uno de|one of`)
+	partial    = regexp.MustCompile(`una (de las )?(solución|soluciones|raíz|raíces)|(a|one|another) (solution|root)|otra (solución|raíz)|una solución es|(es|is) (raíz|solución|una|a) ?(raíz|solución|root|solution)?\b|primera|segunda|positiv|negativ|menor|mayor|pequeñ|grande|smaller|smallest|larger|largest|greater|greatest|evidente|obvious|enter[oa]|integer|first|second|uno de|one of`)
 	soleWord   = regexp.MustCompile(`única|only|unique|solo|sólo|just`)
 	noneWords  = regexp.MustCompile(`(no (tiene|hay|existen?|posee)( ningun[ao]s?| ninguna| una)?|sin|carece de|ninguna) (solución|soluciones|solucion|raíz|raíces)|no solutions?|no real (solutions?|roots?)|has no (real )?(solutions?|roots?)|conjunto vacío|empty set|no existe solución|incompatible`)
 	allWords   = regexp.MustCompile(`infinit[ao]s soluciones|infinitely many|infinite solutions|(tod[oa]s? (los )?(números? )?real(es)?)|every real|all real|cualquier (número|valor|real)|any (real )?(number|value)|es una identidad|is an identity`)
