@@ -38,7 +38,7 @@ func (c *checker) regionAsked() {
 	switch {
 	case is == algebra.Yes:
 		c.report(start, end, Inequality, n, True, say(c.lang, "set"))
-	case is == algebra.No && !best.doubt:
+	case is == algebra.No && !best.doubt && !c.beside(best, x):
 		why := "extra"
 		if want.Has(at) == algebra.Yes {
 			why = "lacks"
@@ -47,6 +47,30 @@ func (c *checker) regionAsked() {
 	default:
 		c.report(start, end, Inequality, n, Unknown, say(c.lang, "open"))
 	}
+}
+
+var ranges = regexp.MustCompile(`recorrido|rango|imagen|codomini|range\b|image\b`)
+
+// beside reports whether the text gives another set that may belong to the one
+// judged: before it, unless that one concludes, in its sentence or after it.
+func (c *checker) beside(r *claimedRegion, x string) bool {
+	for i := range c.sentences {
+		s := &c.sentences[i]
+		here := r.start < s.end && s.start < r.end
+		if here && ranges.MatchString(s.text) {
+			return true
+		}
+		for k := s.first; k < s.last; k++ {
+			it := c.items[k]
+			if it.Start < r.end && r.start < it.End || formula.Same(it.Node, r.n) {
+				continue
+			}
+			if _, ok := c.itemRegion(it, x); ok && (here || it.Start > r.end || !r.concluding) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // restrictedBesides reports whether the question limits the numbers by more
@@ -66,6 +90,7 @@ type claimedRegion struct {
 	n          *formula.Node
 	start, end int
 	doubt      bool // it may be meant otherwise
+	concluding bool // its sentence says that it is the answer
 	open       bool // it is not understood
 }
 
@@ -83,6 +108,7 @@ func (c *checker) finalRegion(x string) *claimedRegion {
 		}
 		last = r
 		if concludes.MatchString(s.text) {
+			r.concluding = true
 			conclusion = r
 		}
 	}
