@@ -15,7 +15,7 @@ func (c *checker) soften(l *link, a, b *formula.Node) {
 			return
 		}
 	}
-	if c.w.Equal(otherwise(a), otherwise(b)) == algebra.Yes || percentAdded(a) || percentAdded(b) {
+	if c.w.Equal(otherwise(a), otherwise(b)) == algebra.Yes || percentAdded(a) || percentAdded(b) || partOf(a, b) || partOf(b, a) {
 		l.is, l.why = algebra.Unknown, say(c.lang, "doubt")
 		return
 	}
@@ -57,6 +57,11 @@ func otherwise(n *formula.Node) *formula.Node {
 		m.Args[0] = formula.New(formula.Degree, m.Args[0])
 	}
 	return &m
+}
+
+// partOf reports whether a = b may tell the part of something: 10 % = 8 of 80.
+func partOf(a, b *formula.Node) bool {
+	return a.Op == formula.Percent && b.Op == formula.Num && b.Digits < 0
 }
 
 // percentAdded reports whether a percentage is added to something that is none: 50 − 20 %.

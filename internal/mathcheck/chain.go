@@ -38,6 +38,10 @@ func (c *checker) chain(s *sentence, it formula.Item, n *formula.Node, kind stri
 	if start >= end || end > len(c.text) {
 		start, end = it.Start, it.End
 	}
+	if c.odd() && kind == Equality {
+		c.report(start, end, kind, &part, Unknown, say(c.lang, "doubt"))
+		return
+	}
 	switch {
 	case wrong >= 0:
 		c.wrong(s, it, &part, kind, links[wrong], start, end)
@@ -64,13 +68,34 @@ func (c *checker) chain(s *sentence, it formula.Item, n *formula.Node, kind stri
 // leftover is said of a division with a remainder.
 var leftover = regexp.MustCompile(`\b(resto|residuo|sobran?|quedan?|remainder|left over)\b`)
 
+var (
+	otherSums = regexp.MustCompile(`(módulo|modulo|\bmod) ⟦|(en|in) (la )?base ⟦|\breloj\b|\bclock\b|binari[oa]|binary|octal|hexadecimal|congru|aritmética modular|modular arithmetic|ℤ/`)
+	noWay     = regexp.MustCompile(`imposible|impossible|contradic|absurd|nunca|never|fals[oa]`)
+)
+
+// odd reports whether the numbers of the text may be counted in another way
+// than usual: modulo some number, on a clock, in another base.
+func (c *checker) odd() bool {
+	return otherSums.MatchString(c.ask.text) || otherSums.MatchString(joinedText(c.sentences))
+}
+
+// dead reports whether l is 0 = 1 in a text that says there is no way: what an
+// equation without solutions comes to.
+func (c *checker) dead(l link) bool {
+	if numeral(l.a) == nil || numeral(l.b) == nil {
+		return false
+	}
+	text := joinedText(c.sentences)
+	return noneWords.MatchString(text) || noWay.MatchString(text)
+}
+
 // wrong reports a chain with a false link, unless the context leaves a doubt.
 func (c *checker) wrong(s *sentence, it formula.Item, part *formula.Node, kind string, l link, start, end int) {
 	before := ""
 	if start == it.Start {
 		before = s.before(indexOf(c.items, it))
 	}
-	if leftover.MatchString(s.text) || it.Doubt || natural(part) && len(part.Vars()) > 0 || it.Left == formula.Comma || it.Right == formula.Comma || s.hypothetical || len(part.Vars()) > 0 && s.supposes || weakLeft.MatchString(before) {
+	if c.dead(l) || leftover.MatchString(s.text) || it.Doubt || natural(part) && len(part.Vars()) > 0 || it.Left == formula.Comma || it.Right == formula.Comma || s.hypothetical || len(part.Vars()) > 0 && s.supposes || weakLeft.MatchString(before) {
 		c.report(start, end, kind, part, Unknown, say(c.lang, "doubt"))
 		return
 	}

@@ -245,7 +245,10 @@ func (c *checker) sameTuples(x, y []*formula.Node) algebra.Truth {
 
 func (c *checker) sameValue(a, b *formula.Node) algebra.Truth {
 	x, y, doubt, ok := measures(a, b)
-	if !ok {
+	switch {
+	case !ok && len(unitsOf(a)) > 0 && len(unitsOf(b)) > 0:
+		return algebra.Unknown
+	case !ok:
 		x, y = stripped(a), stripped(b)
 	}
 	is := algebra.Unknown
@@ -272,7 +275,7 @@ func (c *checker) sameValue(a, b *formula.Node) algebra.Truth {
 			is = l.is
 		}
 	}
-	if doubt && is == algebra.No {
+	if doubt { // units that are not known, or of several kinds
 		return algebra.Unknown
 	}
 	return is

@@ -1,6 +1,8 @@
 package mathcheck
 
 import (
+	"strings"
+
 	"afina/internal/algebra"
 	"afina/internal/equation"
 	"afina/internal/formula"
@@ -105,6 +107,11 @@ func (c *checker) applied(s *sentence, n *formula.Node, members []*formula.Node,
 		return l
 	}
 	is, at := c.w.Identical(x, y, false)
+	if m := members[0]; m != nil && (!subset(x.Vars(), m.Vars()) || !subset(y.Vars(), m.Vars())) { // u'v − uv'
+		if is == algebra.No {
+			return l
+		}
+	}
 	firm := n.Args[i].Op == formula.Apply && n.Args[i].Order > 0 && n.Args[i].Args[0].Op == formula.Sym && (len(y.Vars()) > 0 || c.ask.derive && !zeroNode(y)) && !n.Args[i+1].Has(formula.Apply)
 	switch {
 	case is == algebra.Yes:
@@ -181,7 +188,7 @@ func (c *checker) antiderivative(m, f *formula.Node) (algebra.Truth, algebra.Poi
 		return algebra.Unknown, nil, ""
 	}
 	d, ok := equation.Derive(f, m.Name)
-	if !ok {
+	if !ok || !subset(d.Vars(), m.Args[0].Vars()) || !ofConstants(f, m) {
 		return algebra.Unknown, nil, ""
 	}
 	is, at := c.w.Identical(d, m.Args[0], false)
@@ -194,6 +201,17 @@ func (c *checker) antiderivative(m, f *formula.Node) (algebra.Truth, algebra.Poi
 		return algebra.Unknown, nil, say(c.lang, "noconstant")
 	}
 	return is, at, ""
+}
+
+// ofConstants reports whether all variables of f are those of the integral or
+// constants of integration: sen u + C is still in another variable.
+func ofConstants(f, m *formula.Node) bool {
+	for _, v := range f.Vars() {
+		if !strings.ContainsAny(v[:1], "CcKk") && v != m.Name && !subset([]string{v}, m.Args[0].Vars()) {
+			return false
+		}
+	}
+	return true
 }
 
 // constantOf reports whether f has a constant of integration.
@@ -305,7 +323,7 @@ func (c *checker) differential(it formula.Item, n *formula.Node) bool {
 		l := link{a: n.Args[i], b: n.Args[i+1], rel: rel}
 		a, okA := undiff(l.a)
 		b, okB := undiff(l.b)
-		if okA && okB && rel == "=" {
+		if okA && okB && rel == "=" && subset(b.Vars(), a.Vars()) {
 			l.is, l.at = c.w.Identical(a, b, false)
 			l.a = a
 		}
@@ -326,7 +344,7 @@ func undiff(n *formula.Node) (*formula.Node, bool) {
 // derivativeIs judges that g is the derivative of f.
 func (c *checker) derivativeIs(f, g *formula.Node, order int) (algebra.Truth, algebra.Point, *formula.Node) {
 	names := f.Vars()
-	if len(names) != 1 || f.Has(formula.Apply) || g.Has(formula.Apply) {
+	if len(names) != 1 || !subset(g.Vars(), names) || f.Has(formula.Apply) || g.Has(formula.Apply) {
 		return algebra.Unknown, nil, nil
 	}
 	d := f

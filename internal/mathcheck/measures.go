@@ -66,6 +66,9 @@ func measures(a, b *formula.Node) (x, y *formula.Node, doubt, ok bool) {
 	for u := range ub {
 		all[u] = true
 	}
+	if d, e := power(a), power(b); len(ua) > 0 && len(ub) > 0 && d >= 0 && e >= 0 && d != e { // 12 cm and 12 cm²
+		return nil, nil, false, false
+	}
 	if len(all) == 1 {
 		return stripped(a), stripped(b), false, true
 	}
@@ -81,6 +84,49 @@ func measures(a, b *formula.Node) (x, y *formula.Node, doubt, ok bool) {
 		return nil, nil, false, false
 	}
 	return converted(a), converted(b), false, true
+}
+
+// powers are the units of length, area and volume by their power of length.
+var powers = map[string]int{"length": 1, "area": 2, "volume": 3}
+
+// power is the power of length n is measured in, or -1 where that is not known.
+func power(n *formula.Node) int {
+	switch n.Op {
+	case formula.Unit:
+		m, known := scales[n.Name]
+		if p := powers[m.dimension]; known && p > 0 && power(n.Args[0]) == 0 {
+			return p
+		}
+		return -1
+	case formula.Mul, formula.Add:
+		sum := 0
+		for i, a := range n.Args {
+			p := power(a)
+			switch {
+			case p < 0, n.Op == formula.Add && i > 0 && p != sum:
+				return -1
+			case n.Op == formula.Add:
+				sum = p
+			default:
+				sum += p
+			}
+		}
+		return sum
+	case formula.Div:
+		p, q := power(n.Args[0]), power(n.Args[1])
+		if p < 0 || q < 0 || p < q {
+			return -1
+		}
+		return p - q
+	case formula.Neg:
+		return power(n.Args[0])
+	case formula.Num, formula.Con:
+		return 0
+	}
+	if len(unitsOf(n)) == 0 {
+		return 0
+	}
+	return -1
 }
 
 // converted is n with every unit reckoned into that of its dimension.

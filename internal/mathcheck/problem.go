@@ -21,6 +21,7 @@ type problem struct {
 	subject    *formula.Node // the only expression of the question
 	solve      bool          // an equation or inequality is to be solved
 	restricted bool          // not every real number will do
+	besides    bool          // something is asked for that is reckoned from the unknown
 	complex    bool
 	derive     bool
 	given      bool // it gives values to variables
@@ -28,7 +29,9 @@ type problem struct {
 
 var (
 	solving    = regexp.MustCompile(`resuel|resolv|solve|solving|soluci|solution|raíces|raíz de la|roots? of|zeros?\b|ceros de|ecuaci|equation|valor(es)? de [xyzt⟦]|despej|value of|find x|halla x|encuentra x|calcula x|incógnita|sistema|inecuaci|inequalit`)
+	wanting    = regexp.MustCompile(`(?:halla|hallar|encuentra|encontrar|calcula|calcular|determina|obtén|averigua|find|determine|compute|cuánto vale|what is|valor(?:es)? de|values? of)(?: el valor de| los valores de| the values? of| all values of)? (⟦\d+⟧|[a-z])(?:[ ,]|$)`)
 	restricted = regexp.MustCompile(`positiv|negativ|natural|enter[oa]s?\b|integer|mayor|menor|greater|less|intervalo|interval\b|entre|between|agudo|acute|cuadrante|quadrant|primer|smallest|largest|racional|rational|edad|\bage|longitud|length|lado|side|distint|una solución|one solution|a solution|alguna|some`)
+	counts     = regexp.MustCompile(`cuánt[oa]s|how many|suman|sumar|add up|signo|sign of`)
 	complexes  = regexp.MustCompile(`complej|complex|imaginari`)
 	domains    = regexp.MustCompile(`dominio|domain`)
 	deriving   = regexp.MustCompile(`deriv|differentiat`)
@@ -53,6 +56,9 @@ func understand(question string, mode formula.Mode, w *algebra.Work) problem {
 	if domains.MatchString(p.text) {
 		p.domain = p.subject
 		p.equation, p.inequality = nil, nil
+		if p.domain != nil && len(p.domain.Vars()) == 1 {
+			p.x = p.domain.Vars()[0]
+		}
 	}
 	return p
 }
@@ -83,9 +89,11 @@ func (p *problem) sort() {
 			p.restricted = true
 		}
 	}
+	p.besides = len(others) > 0 || reckoned.MatchString(p.text) || counts.MatchString(p.text)
 	if len(others) == 1 {
 		p.subject = others[0]
 	}
+	wanted = wanted || p.wants(equations) && len(others) == 0
 	bare := len(p.items) == len(equations)+len(inequalities) && len(mark.ReplaceAllString(p.text, "")) < 20
 	if !wanted && !bare {
 		return
@@ -99,6 +107,23 @@ func (p *problem) sort() {
 	case len(equations) == 0 && len(inequalities) == 1:
 		p.inequality, p.x = inequalities[0], inequalities[0].Vars()[0]
 	}
+}
+
+// wants reports whether the unknown of the one equation is what is asked for:
+// halla x si …, which values of x satisfy ….
+func (p *problem) wants(equations []*formula.Node) bool {
+	if len(equations) != 1 || len(equations[0].Vars()) != 1 {
+		return false
+	}
+	m := wanting.FindStringSubmatch(p.text)
+	if m == nil {
+		return false
+	}
+	if ks := marks(m[1]); len(ks) == 1 {
+		n := p.items[ks[0]].Node
+		return n.Op == formula.Sym && n.Name == equations[0].Vars()[0]
+	}
+	return m[1] == equations[0].Vars()[0]
 }
 
 // assigned reports whether n is x = 3, which gives a value and asks nothing.

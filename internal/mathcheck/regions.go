@@ -1,6 +1,7 @@
 package mathcheck
 
 import (
+	"regexp"
 	"strings"
 
 	"afina/internal/algebra"
@@ -29,12 +30,15 @@ func (c *checker) regionAsked() {
 	if best == nil {
 		return
 	}
-	is, at := equation.Compare(c.w, want, best.Region)
+	is, at := algebra.Unknown, (*formula.Node)(nil)
+	if !best.open {
+		is, at = equation.Compare(c.w, want, best.Region)
+	}
 	n, start, end := best.n, best.start, best.end
 	switch {
 	case is == algebra.Yes:
 		c.report(start, end, Inequality, n, True, say(c.lang, "set"))
-	case is == algebra.No && !best.doubt:
+	case is == algebra.No && !best.doubt && !c.beside(best, x):
 		why := "extra"
 		if want.Has(at) == algebra.Yes {
 			why = "lacks"
@@ -43,6 +47,30 @@ func (c *checker) regionAsked() {
 	default:
 		c.report(start, end, Inequality, n, Unknown, say(c.lang, "open"))
 	}
+}
+
+var ranges = regexp.MustCompile(`recorrido|rango|imagen|codomini|range\b|image\b`)
+
+// beside reports whether the text gives another set that may belong to the one
+// judged: before it, unless that one concludes, in its sentence or after it.
+func (c *checker) beside(r *claimedRegion, x string) bool {
+	for i := range c.sentences {
+		s := &c.sentences[i]
+		here := r.start < s.end && s.start < r.end
+		if here && ranges.MatchString(s.text) {
+			return true
+		}
+		for k := s.first; k < s.last; k++ {
+			it := c.items[k]
+			if it.Start < r.end && r.start < it.End || formula.Same(it.Node, r.n) {
+				continue
+			}
+			if _, ok := c.itemRegion(it, x); ok && (here || it.Start > r.end || !r.concluding) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // restrictedBesides reports whether the question limits the numbers by more
@@ -61,7 +89,9 @@ type claimedRegion struct {
 	equation.Region
 	n          *formula.Node
 	start, end int
-	doubt      bool
+	doubt      bool // it may be meant otherwise
+	concluding bool // its sentence says that it is the answer
+	open       bool // it is not understood
 }
 
 // finalRegion is the set of the last sentence that concludes with one.
@@ -78,6 +108,7 @@ func (c *checker) finalRegion(x string) *claimedRegion {
 		}
 		last = r
 		if concludes.MatchString(s.text) {
+			r.concluding = true
 			conclusion = r
 		}
 	}
@@ -87,8 +118,16 @@ func (c *checker) finalRegion(x string) *claimedRegion {
 	return last
 }
 
+var rootWords = regexp.MustCompile(`ra[ií]|root`)
+
+var enumerates = regexp.MustCompile(`^[, ]*(y|e|o|u|ni|and|or|nor)?$`)
+
+// sentenceRegion is the set s claims, or nil.
 func (c *checker) sentenceRegion(s *sentence, x string) *claimedRegion {
-	if noneWords.MatchString(s.text) && !s.hypothetical && !c.another(s) {
+	if m := noneWords.FindStringIndex(s.text); m != nil && !s.hypothetical && !c.another(s) {
+		if rootWords.MatchString(s.text[m[0]:m[1]]) || partsOf.MatchString(s.text) || !noneEnds.MatchString(s.text[m[1]:]) {
+			return &claimedRegion{n: formula.New(formula.Set), start: s.start, end: s.end, open: true}
+		}
 		return &claimedRegion{Region: equation.Region{Whole: true, Has: func(*formula.Node) algebra.Truth { return algebra.No }}, n: formula.New(formula.Set), start: s.start, end: s.end}
 	}
 	var out *claimedRegion
@@ -96,6 +135,9 @@ func (c *checker) sentenceRegion(s *sentence, x string) *claimedRegion {
 		it := c.items[k]
 		r, ok := c.itemRegion(it, x)
 		if !ok {
+			if out != nil && out.end <= it.Start && enumerates.MatchString(c.between(s, k-1, k)) {
+				out.doubt = true // x ≠ −2, 2
+			}
 			continue
 		}
 		next := &claimedRegion{Region: r, n: it.Node, start: it.Start, end: it.End, doubt: it.Doubt || it.Left == formula.Comma || it.Right == formula.Comma || it.Left == formula.Cut || it.Right == formula.Cut}
@@ -113,10 +155,96 @@ func (c *checker) sentenceRegion(s *sentence, x string) *claimedRegion {
 		}
 		out = next
 	}
-	if out == nil && allWords.MatchString(s.text) {
-		return &claimedRegion{Region: equation.Region{Whole: true, Has: func(*formula.Node) algebra.Truth { return algebra.Yes }}, n: &formula.Node{Op: formula.NumSet, Name: "R"}, start: s.start, end: s.end}
+	if less := c.without(s); less != nil {
+		return less
+	}
+	if m := allWords.FindStringIndex(s.text); out == nil && m != nil && (concludes.MatchString(s.text) || len(s.text) < 60) {
+		all := &claimedRegion{Region: everyReal(), n: &formula.Node{Op: formula.NumSet, Name: "R"}, start: s.start, end: s.end}
+		all.doubt = !ends(s.text[m[1]:])
+		all.open = all.doubt
+		return all
 	}
 	return out
+}
+
+func everyReal() equation.Region {
+	return equation.Region{Whole: true, Has: func(*formula.Node) algebra.Truth { return algebra.Yes }}
+}
+
+const lacking = `(?:menos|excepto|a excepción de|salvo|sin|quitando|except(?: for)?|but(?: not)?|without|other than|excluding|apart from|distint[oa]s? de|diferentes? de|different from|minus|\\|−|-)`
+
+var (
+	lessThose = regexp.MustCompile(`(⟦\d+⟧|reales|reals|real numbers?|número real),? ` + lacking + `(?: en| el| los| the| at| when| cuando| puntos?| valores| values?| points?| número| números)* (` + items + `)`)
+	qualified = regexp.MustCompile(`(^|[ ,(])(` + lacking + `|exclu\pL+|inclu\pL+|con|with|where|donde|tal(es)? que|such that|siempre que|provided|unless|if|si|ni|nor|no|not|abiert\pL+|cerrad\pL+|positiv\pL+|negativ\pL+|natural\pL*|enter\pL+|integers?|mayor\pL*|menor\pL*|greater|less|larger|smaller|entre|between|distint\pL+|diferent\pL+)([ ,)]|$)`)
+	endings   = regexp.MustCompile(`^( de ⟦\d+⟧| of ⟦\d+⟧| of [xt])?[,:)]?( (es decir|o sea|that is)\b.*| (porque|ya que|pues|because|since|as) .*| (es|son|is|are) (la |las |the )?(solución|soluciones|solutions?)| la cumplen?| cumplen? la .*| satisf.*)?$`)
+)
+
+// ends reports whether nothing that could narrow a set follows it in rest.
+func ends(rest string) bool { return endings.MatchString(strings.TrimRight(rest, " .")) }
+
+// without is a set less some numbers, told in words: ℝ menos −2 y 2. What is
+// narrowed in a way that is not understood is open.
+func (c *checker) without(s *sentence) *claimedRegion {
+	m := lessThose.FindStringSubmatchIndex(s.text)
+	if m == nil {
+		return c.narrowed(s)
+	}
+	r := &claimedRegion{Region: everyReal(), n: &formula.Node{Op: formula.NumSet, Name: "R"}, start: s.start, end: s.end, doubt: !ends(s.text[m[1]:])}
+	r.open = r.doubt
+	if ks := marks(s.text[m[2]:m[3]]); len(ks) == 1 {
+		it := c.items[ks[0]]
+		set, ok := c.itemRegion(it, c.ask.x)
+		if !ok || it.Op == formula.Rel {
+			r.open = true
+			return r
+		}
+		r.Region, r.n = set, it.Node
+	}
+	var values []*formula.Node
+	for _, k := range marks(s.text[m[4]:m[5]]) {
+		v, ok := c.excluded(k)
+		r.open = r.open || !ok
+		values = append(values, v...)
+	}
+	out, ok := equation.Members(c.w, formula.New(formula.Set, values...))
+	if !ok || r.open {
+		r.open = true
+		return r
+	}
+	r.Region = equation.Both(r.Region, equation.Region{Edges: out.Edges, Whole: out.Whole, Has: func(v *formula.Node) algebra.Truth { return out.Has(v).Not() }})
+	r.n = formula.New(formula.Minus, r.n, formula.New(formula.Set, values...))
+	return r
+}
+
+// excluded are the numbers item k names: 2, ±2, {−2, 2}, x = 2.
+func (c *checker) excluded(k int) ([]*formula.Node, bool) {
+	it := c.items[k]
+	n := it.Node
+	if n.Op == formula.Rel && len(n.Args) == 2 && n.Rels[0] == "=" && n.Args[0].Op == formula.Sym {
+		n = n.Args[1]
+	}
+	list := []*formula.Node{n}
+	if n.Op == formula.Set {
+		list = n.Args
+	}
+	v := grounded(list)
+	return v, len(v) > 0 && !it.Doubt && it.Left != formula.Cut && it.Right != formula.Cut
+}
+
+// narrowed is an open region where the last set of s is narrowed by words.
+func (c *checker) narrowed(s *sentence) *claimedRegion {
+	for k := s.last - 1; k >= s.first; k-- {
+		it := c.items[k]
+		rest := s.after(k)
+		if _, ok := c.itemRegion(it, c.ask.x); !ok {
+			continue
+		}
+		if qualified.MatchString(rest) {
+			return &claimedRegion{n: it.Node, start: it.Start, end: it.End, open: true}
+		}
+		return nil
+	}
+	return nil
 }
 
 // itemRegion is the set a formula claims for x: x < 5, (−∞, 5), x ∈ [2, 3], ℝ − {3}.

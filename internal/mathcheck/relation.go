@@ -23,7 +23,9 @@ var (
 	joinsLeft  = regexp.MustCompile(`\b(por|entre|times|menos|minus|más|plus|doble|triple|mitad|raíz|cuadrad[oa]|cubo|módulo|mod|base|twice|half|over|root|squared?|cubed?|log|logaritmo|restad[oa]|sumad[oa]|dividid[oa])( de| del| of| by)?$`)
 	joinsRight = regexp.MustCompile(`^(más|menos|por|entre|veces|plus|minus|times|over|mod|módulo|dividido|divided|multiplicado|multiplied|elevado)( por| entre| by| a)? ?(⟦|la |el |the )|^(millones|mil|million|thousand|billion|docenas|dozen)`)
 	weakLeft   = regexp.MustCompile(`\b(de|del|of|al|a|to)$`)
-	identities = regexp.MustCompile(`desarroll|expan[ds]|factori|simplif|identi|cuadrado de (una|la)|opera\b|multiplic|para tod[oa]|for all|for every|siempre|always|saca factor|reduce|efectúa|factor\b|product|racionaliz|rationali|formula|fórmula|propiedad|property|distribut`)
+	rewrites   = regexp.MustCompile(`desarroll|expan[ds]|factori|simplif|identi|opera\b|multiplica|saca factor|reduce|efectúa|factor\b|racionaliz|rationali|calcula\b|compute`)
+	reduces    = regexp.MustCompile(`simplif|reduce|identi`)
+	everywhere = regexp.MustCompile(`identidad|identit|para tod[oa]|para cualquier|for all|for every|for any|(cumple|ciert[oa]|verdad|vale|holds|true|equal) (siempre|always)|siempre (se cumple|es cierto|es verdad|vale)|always (holds|true|equal)|cuadrado de (una|la) (suma|resta|diferencia)`)
 )
 
 // relation judges item k of s, which is a chain.
@@ -94,7 +96,9 @@ func (c *checker) link(s *sentence, n *formula.Node, i int) link {
 		return l
 	}
 	if a.Has(formula.PM) || b.Has(formula.PM) {
-		l.is, l.idle = c.both(a, b)
+		if l.idle = l.rel != "="; !l.idle {
+			l.is, l.idle = c.both(a, b)
+		}
 		return l
 	}
 	if a.Op == formula.Tuple || a.Op == formula.Matrix || a.Op == formula.Set || hasVector(a) {
@@ -154,7 +158,7 @@ func (c *checker) identity(s *sentence, n *formula.Node, i int, l *link, a, b *f
 	case is == algebra.Yes && !formula.Same(a, b):
 		l.is, l.idle = algebra.Yes, false
 	case a.Op == formula.Sym || b.Op == formula.Sym && i == 0 && len(n.Rels) == 1, a.Op == formula.Apply:
-	case !c.universal(s, n, i, a, b):
+	case !c.universal(s, n, a, b):
 	default:
 		l.idle = false
 		if is == algebra.No {
@@ -164,23 +168,49 @@ func (c *checker) identity(s *sentence, n *formula.Node, i int, l *link, a, b *f
 }
 
 // universal reports whether a = b is meant for all values of its variables.
-func (c *checker) universal(s *sentence, n *formula.Node, i int, a, b *formula.Node) bool {
-	if len(a.Vars()) == 0 || len(b.Vars()) == 0 && !identities.MatchString(s.text) {
+// An equation in the run of a text is not: it is a step, or one to be solved.
+// It is meant so where the question asks to rewrite an expression and the chain
+// has that expression, or where the text says that it holds always.
+func (c *checker) universal(s *sentence, n *formula.Node, a, b *formula.Node) bool {
+	if len(a.Vars()) == 0 || zeroNode(b) || s.supposes || c.ask.solve || c.ask.given || conditioned(s.text) || conditioned(c.ask.text) {
 		return false
-	}
-	if s.supposes || c.ask.solve || conditioned(s.text) || conditioned(c.ask.text) {
-		return false
-	}
-	if c.ask.subject != nil && formula.Same(n.Args[0], c.ask.subject) && !c.ask.given {
-		return true
-	}
-	if identities.MatchString(s.text) || identities.MatchString(c.ask.text) {
-		return subset(b.Vars(), a.Vars()) || subset(a.Vars(), b.Vars())
 	}
 	if a.Op == formula.Sum || a.Op == formula.Prod || a.Op == formula.Diff || a.Op == formula.Integral {
 		return true
 	}
+	within := subset(b.Vars(), a.Vars()) || subset(a.Vars(), b.Vars())
+	switch {
+	case everywhere.MatchString(s.text) && s.relations(c.items) == 1:
+		return within
+	case len(b.Vars()) == 0 && !reduces.MatchString(c.ask.text):
+		return false
+	case rewrites.MatchString(c.ask.text) && len(c.ask.items) == 0:
+		return within
+	case rewrites.MatchString(c.ask.text):
+		return c.ask.subject != nil && rewritten(n, c.ask.subject) && subset(a.Vars(), c.ask.subject.Vars()) && subset(b.Vars(), c.ask.subject.Vars())
+	}
 	return a.Has(formula.Sum, formula.Prod) && subset(b.Vars(), a.Vars())
+}
+
+// relations counts the relations of s that have variables.
+func (s *sentence) relations(items []formula.Item) int {
+	n := 0
+	for k := s.first; k < s.last; k++ {
+		if items[k].Op == formula.Rel && len(items[k].Vars()) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// rewritten reports whether a member of the chain is the expression.
+func rewritten(chain, e *formula.Node) bool {
+	for _, m := range chain.Args {
+		if formula.Same(m, e) {
+			return true
+		}
+	}
+	return false
 }
 
 func subset(a, b []string) bool {
@@ -196,7 +226,7 @@ func subset(a, b []string) bool {
 	return true
 }
 
-var conditions = regexp.MustCompile(`ecuaci|equation|resuel|solve|soluci|solution|incógnit|unknown|sistema|triángulo|triangle|edad|\bsi\b|\bif\b|cuando|when`)
+var conditions = regexp.MustCompile(`ecuaci|equation|resuel|resolv|solv|despej|proporci|proportion|soluci|solution|incógnit|unknown|sistema|triángulo|triangle|edad|\bsi\b|\bif\b|cuando|when|siempre que|satisf`)
 
 func conditioned(s string) bool { return conditions.MatchString(s) }
 

@@ -11,7 +11,8 @@ import (
 
 var (
 	concludes  = regexp.MustCompile(`soluci[oó]n|raíz|raíces|ceros|conjunto|respuesta|solution|roots?\b|zeros|answer|resultado final|dominio|domain`)
-	partial    = regexp.MustCompile(`una (de las )?(solución|soluciones|raíz|raíces)|(a|one|another) (solution|root)|otra (solución|raíz)|una solución es|primera|segunda|first|second|uno de|one of`)
+	reckoned   = regexp.MustCompile(`\b(suma|producto|número de|cantidad|grado|sum|product|number of|multiplicidad|multiplicity|discriminan\pL+|degree|cuadrad[oa]|square|cúbica|cube|media|doble|triple|mitad|twice|half|diferencia|difference)\b|δ|Δ`)
+	partial    = regexp.MustCompile(`una (de las )?(solución|soluciones|raíz|raíces)|(a|one|another) (solution|root)|otra (solución|raíz)|una solución es|(es|is) (raíz|solución|una|a) ?(raíz|solución|root|solution)?\b|primera|segunda|positiv|negativ|menor|mayor|pequeñ|grande|smaller|smallest|larger|largest|greater|greatest|evidente|obvious|enter[oa]|integer|first|second|uno de|one of`)
 	soleWord   = regexp.MustCompile(`única|only|unique|solo|sólo|just`)
 	noneWords  = regexp.MustCompile(`(no (tiene|hay|existen?|posee)( ningun[ao]s?| ninguna| una)?|sin|carece de|ninguna) (solución|soluciones|solucion|raíz|raíces)|no solutions?|no real (solutions?|roots?)|has no (real )?(solutions?|roots?)|conjunto vacío|empty set|no existe solución|incompatible`)
 	allWords   = regexp.MustCompile(`infinit[ao]s soluciones|infinitely many|infinite solutions|(tod[oa]s? (los )?(números? )?real(es)?)|every real|all real|cualquier (número|valor|real)|any (real )?(number|value)|es una identidad|is an identity`)
@@ -86,6 +87,7 @@ func (c *checker) groups(x string, bareToo bool) []group {
 			continue
 		}
 		conclusion := concludes.MatchString(s.text)
+		bareToo := bareToo && !reckoned.MatchString(s.text)
 		open := -1
 		for k := s.first; k < s.last; k++ {
 			values, named := c.claimed(k, x)
@@ -202,7 +204,7 @@ func (c *checker) rootsAsked() {
 	if c.emptiness(func() equation.Solutions { return equation.Solve(c.w, a, b, x) }, !formula.New(formula.Add, a, b).Has(formula.Div, formula.Root, formula.Call)) {
 		return
 	}
-	groups := c.groups(x, true)
+	groups := c.groups(x, !c.ask.besides)
 	tried := false
 	var firm []group
 	for _, g := range groups {
@@ -250,7 +252,7 @@ func (c *checker) allRoots(a, b *formula.Node, x string, values []*formula.Node)
 
 // bareAnswer judges an answer that is only a number or a list of them.
 func (c *checker) bareAnswer(a, b *formula.Node, x string) {
-	if len(c.items) == 0 || len(mark.ReplaceAllString(joinedText(c.sentences), "")) > 12 {
+	if c.ask.besides || len(c.items) == 0 || len(mark.ReplaceAllString(joinedText(c.sentences), "")) > 12 {
 		return
 	}
 	g := group{first: 0, last: len(c.items) - 1, s: &c.sentences[0]}
@@ -381,6 +383,8 @@ func (c *checker) completeRoots(a, b *formula.Node, x string, g group, n *formul
 		c.report(start, end, Solution, n, Unknown, say(c.lang, "perhaps"))
 	case distinct == len(s.Roots):
 		c.report(start, end, Solution, n, True, say(c.lang, "roots"))
+	case c.namedElsewhere(x, g, s.Roots):
+		c.report(start, end, Solution, n, Unknown, say(c.lang, "perhaps"))
 	case restricted && !soleWord.MatchString(g.s.text):
 		c.report(start, end, Solution, n, Unknown, say(c.lang, "restricted"))
 	default:
@@ -394,6 +398,20 @@ func (c *checker) completeRoots(a, b *formula.Node, x string, g group, n *formul
 		f := c.report(start, end, Solution, n, False, say(c.lang, "missing", missing))
 		f.Correction = c.rootsText(s, x)
 	}
+}
+
+// namedElsewhere reports whether every root g lacks is given in another place.
+func (c *checker) namedElsewhere(x string, g group, roots []*formula.Node) bool {
+	var all []*formula.Node
+	for _, h := range c.groups(x, true) {
+		all = append(all, h.values...)
+	}
+	for _, r := range roots {
+		if r == nil || contains(c.w, g.values, r) != algebra.Yes && contains(c.w, all, r) != algebra.Yes {
+			return false
+		}
+	}
+	return true
 }
 
 func contains(w *algebra.Work, values []*formula.Node, v *formula.Node) algebra.Truth {
@@ -418,60 +436,5 @@ func (c *checker) distinct(values []*formula.Node) int {
 	return n
 }
 
-// emptiness judges sentences that say there is no solution, or that all numbers
-// are. It reports whether there was one.
-func (c *checker) emptiness(solve func() equation.Solutions, plain bool) bool {
-	for i := range c.sentences {
-		s := &c.sentences[i]
-		if s.asks || s.supposes || c.another(s) {
-			continue
-		}
-		none, all := noneWords.FindStringIndex(s.text), allWords.FindStringIndex(s.text)
-		if none == nil && all == nil {
-			continue
-		}
-		got := solve()
-		is := algebra.Unknown
-		switch {
-		case got.All && plain:
-			is = yes(none == nil)
-		case got.All:
-		case len(got.Roots) > 0:
-			is = algebra.No
-		case got.Complete && len(got.Roots) == 0:
-			is = yes(none != nil)
-		}
-		start, end := c.place(s)
-		f := c.report(start, end, Solution, nil, verdict(is), say(c.lang, map[algebra.Truth]string{algebra.Yes: "holds", algebra.No: "count", algebra.Unknown: "open"}[is]))
-		f.Expr = s.text
-		if is == algebra.No {
-			f.Correction = c.rootsText(got, c.ask.x)
-			if got.All {
-				f.Correction = say(c.lang, "all")
-			}
-		}
-		return true
-	}
-	return false
-}
-
-// another reports whether s speaks of an equation that is not the one asked.
-func (c *checker) another(s *sentence) bool {
-	for k := s.first; k < s.last; k++ {
-		n := c.items[k].Node
-		if n.Op != formula.Rel || c.ask.equation != nil && formula.Same(n, c.ask.equation) {
-			continue
-		}
-		for _, v := range n.Vars() {
-			if v != "Δ" && v != "D" {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // place is where a sentence stands in the text.
 func (c *checker) place(s *sentence) (start, end int) { return s.start, s.end }
-
-// systemAsked judges x = …, y = … against every equation of the system.

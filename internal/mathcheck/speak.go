@@ -44,6 +44,7 @@ var sayings = map[string][2]string{
 	"lacks":          {"%s = %s falta en el conjunto dado.", "%s = %s is missing from the given set."},
 	"class":          {"Es correcto.", "Correct."},
 	"notclass":       {"No es de esa clase.", "It is not of that kind."},
+	"common":         {"Tienen el divisor común %s.", "They have the common divisor %s."},
 	"factors":        {"%s = %s.", "%s = %s."},
 	"division":       {"La división entera no dice eso.", "The division does not say so."},
 	"result":         {"El resultado correcto es %s.", "The right result is %s."},

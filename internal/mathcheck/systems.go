@@ -6,9 +6,10 @@ import (
 	"afina/internal/formula"
 )
 
+// systemAsked judges x = …, y = … against every equation of the system.
 func (c *checker) systemAsked() {
 	values := map[string]*formula.Node{}
-	first, last := -1, -1
+	first, last, several := -1, -1, false
 	for i := range c.sentences {
 		s := &c.sentences[i]
 		if s.refuted || s.supposes {
@@ -16,6 +17,7 @@ func (c *checker) systemAsked() {
 		}
 		for k := s.first; k < s.last; k++ {
 			for name, v := range c.assignments(k) {
+				several = several || values[name] != nil && !formula.Same(values[name], v)
 				values[name] = v
 				last = k
 				if first < 0 || s.first > first || len(values) == 1 {
@@ -28,7 +30,7 @@ func (c *checker) systemAsked() {
 		return
 	}
 	first = min(first, last)
-	c.judgeSystem(values, first, last)
+	c.judgeSystem(values, first, last, several)
 }
 
 // assignments are the values item k gives to variables of the system.
@@ -68,7 +70,9 @@ func (c *checker) assignments(k int) map[string]*formula.Node {
 	return out
 }
 
-func (c *checker) judgeSystem(values map[string]*formula.Node, first, last int) {
+// judgeSystem substitutes the values. Where the text gives several, a point that
+// is no solution may be a trial or a point of one of the lines.
+func (c *checker) judgeSystem(values map[string]*formula.Node, first, last int, several bool) {
 	n := formula.New(formula.List)
 	for _, v := range c.ask.vars {
 		n.Args = append(n.Args, &formula.Node{Op: formula.Rel, Args: []*formula.Node{formula.Var(v), values[v]}, Rels: []string{"="}})
@@ -82,6 +86,10 @@ func (c *checker) judgeSystem(values map[string]*formula.Node, first, last int) 
 			a, b = a.Replace(name, v), b.Replace(name, v)
 		}
 		is := c.w.Equal(a, b)
+		if is == algebra.No && several {
+			c.report(c.items[first].Start, c.items[last].End, Solution, n, Unknown, say(c.lang, "doubt"))
+			return
+		}
 		if is == algebra.No {
 			f := c.report(c.items[first].Start, c.items[last].End, Solution, n, False, say(c.lang, "system", c.show(e), c.value(a), c.value(b)))
 			f.Residual = c.value(formula.New(formula.Add, a, formula.New(formula.Neg, b)))

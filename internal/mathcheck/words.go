@@ -15,6 +15,8 @@ const (
 	item  = `⟦\d+⟧`
 	items = `⟦\d+⟧(?:(?:, | y | e | and |, and |, y )⟦\d+⟧)*`
 	is    = `(?:es|son|vale|valen|mide|is|are|equals|=|:|es igual a|is equal to|sale|da)`
+
+	divisors = `(mcd|máximo común divisor|gcd|greatest common divisor|highest common factor|mcm|mínimo común múltiplo|lcm|least common multiple)`
 )
 
 // A pattern is a claim made in words and who judges it.
@@ -29,9 +31,11 @@ func pat(re string, judge func(c *checker, s *sentence, m []string, ks []int) bo
 
 // patterns are tried on every sentence, each as often as it matches.
 var patterns = []pattern{
-	pat(`(`+items+`)(?:,)? (?:también )?(no |sí |tampoco |nunca )?(?:es|son|is|are)( not| both| all| todos| también)? (?:un |una |a |an )?(?:números? |number )?(primos?|compuestos?|primes?|composite|pares|par|impares|impar|even|odd|irracional(?:es)?|racional(?:es)?|irrational|rational|cuadrados? perfectos?|perfect squares?|enteros?|integers?)(?:\b|$)`, (*checker).classified),
+	pat(`(`+items+`)(?:,)? (?:también )?(no |sí |tampoco |nunca )?(?:es|son|is|are)( not| both| all| todos| también)? (?:un |una |a |an )?(?:números? |number )?(primos?|compuestos?|primes?|composite|pares|par|impares|impar|even|odd|irracional(?:es)?|racional(?:es)?|irrational|rational|cuadrados? perfectos?|perfect squares?|enteros?|integers?)( entre\b| relativ\pL+| con\b| dos a dos| to\b)?(?:\b|$)`, (*checker).classified),
+	pat(`(`+items+`),? (no |sí |también |tampoco )?(?:son|are|is)( not)? (?:también |both |all |números |two |dos )?(?:primos entre (?:sí|ellos)|primos relativos|coprimos|coprimes?|co-prime|relatively prime|mutually prime)`, (*checker).coprime),
+	pat(`(`+items+`),?(?: \pL+,?){0,8} (?:su|their|cuyo|whose) `+divisors+` `+is+` (`+item+`)`, (*checker).theirs),
 	pat(`(`+item+`) (no |sí )?(?:es|is)( not)? (divisible por|divisible entre|divisible by|(?:un )?múltiplo de|a multiple of|(?:un )?divisor de|(?:un )?factor de|a divisor of|a factor of) (?:el )?(`+items+`)`, (*checker).divisible),
-	pat(`(mcd|máximo común divisor|gcd|greatest common divisor|highest common factor|mcm|mínimo común múltiplo|lcm|least common multiple)(?: de| of| entre) (`+items+`),? `+is+` (`+item+`)`, (*checker).common),
+	pat(``+divisors+`(?: de| of| entre) (`+items+`),? `+is+` (`+item+`)`, (*checker).common),
 	pat(`(`+item+`) (?:de|of) (`+item+`)(?:,)? `+is+` (`+item+`)`, (*checker).percentage),
 	pat(`(`+item+`) (?:de|of) (`+item+`)`, (*checker).percentChain),
 	pat(`(media|promedio|mean|average|mediana|median|moda|mode)(?: aritmética)?(?: de| of)(?: los datos| los números| the numbers| the data)?:? (`+items+`),? `+is+` (`+item+`)`, (*checker).statistic),
@@ -107,7 +111,7 @@ func (c *checker) possessed(s *sentence, k int) bool {
 
 func (c *checker) classified(s *sentence, m []string, _ []int) bool {
 	ks := marks(m[1])
-	if c.possessed(s, ks[0]) || s.refuted && !denied(m) {
+	if m[5] != "" || c.possessed(s, ks[0]) || s.refuted && !denied(m) {
 		return false
 	}
 	word := m[4]
@@ -282,18 +286,6 @@ func (c *checker) compared(s *sentence, ks []int, kind string, right, claimed *f
 		correction = c.value(right)
 	}
 	return c.worded(s, ks, kind, n, t, why, correction)
-}
-
-func (c *checker) common(s *sentence, m []string, ks []int) bool {
-	name := "lcm"
-	if strings.HasPrefix(m[1], "mcd") || strings.HasPrefix(m[1], "máx") || strings.HasPrefix(m[1], "g") || strings.HasPrefix(m[1], "h") {
-		name = "gcd"
-	}
-	list := marks(m[2])
-	if len(list) < 2 {
-		return false
-	}
-	return c.compared(s, ks, Divisibility, formula.Fn(name, c.nodes(list)...), c.result(marks(m[3])[0]))
 }
 
 func (c *checker) percentage(s *sentence, m []string, ks []int) bool {
