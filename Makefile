@@ -8,7 +8,7 @@ ROWS     =
 ROUNDS   = 5
 
 .DEFAULT_GOAL = help
-.PHONY: help build model demo serve test check bench bench-phi2 microbench generate sdk fuzz-api
+.PHONY: help build model demo serve test test-avx2 check bench bench-phi2 microbench generate sdk fuzz-api
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/	/'
@@ -27,6 +27,9 @@ serve: build ## the service on 127.0.0.1:8080
 
 test: ## all tests; those of the real model skip when it is absent
 	go test -timeout 9m ./...
+
+test-avx2: ## all tests as on a machine without AVX-512
+	GODEBUG=cpu.avx512f=off go test -count=1 -timeout 9m ./...
 
 SDK = .cache/sdk
 
