@@ -259,7 +259,11 @@ func (p *parser) arguments(name string) []*Node {
 		if !simple || p.ahead(-1).class == tClose {
 			break
 		}
-		n = p.span(flat(Mul, n, p.power()), start)
+		factor := p.power()
+		if factor == nil {
+			return nil
+		}
+		n = p.span(flat(Mul, n, factor), start)
 	}
 	if n == nil {
 		return nil
