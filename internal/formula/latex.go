@@ -117,8 +117,8 @@ func (l *lexer) wrapped(name string, n int) bool {
 	rest := l.s[l.i+n:]
 	arg := strings.TrimLeft(rest, " ")
 	lead := n + len(rest) - len(arg)
-	end := 1
-	if strings.HasPrefix(arg, "{") {
+	end, braced := 1, strings.HasPrefix(arg, "{")
+	if braced {
 		end = matching(arg)
 		if end < 0 || l.depth > 8 {
 			l.emit(tWord, "\\"+name, n)
@@ -127,12 +127,13 @@ func (l *lexer) wrapped(name string, n int) bool {
 		arg = arg[1:end]
 		lead, end = lead+1, end+1
 	} else if arg != "" {
-		arg = arg[:1]
+		_, size := utf8.DecodeRuneInString(arg)
+		arg = arg[:size]
 	} else {
 		return false
 	}
 	start, whole := l.i, lead+end-1
-	if lead == n { // no brace
+	if !braced {
 		whole = lead + len(arg)
 	}
 	switch {
