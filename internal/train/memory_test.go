@@ -43,7 +43,8 @@ func TestMemory(t *testing.T) {
 				peak, estimate := measure(t, path, policy)
 				off := estimate/peak - 1
 				t.Logf("estimate %.1f MiB, peak %.1f MiB: %+.1f %%", estimate/(1<<20), peak/(1<<20), 100*off)
-				if math.Abs(off) > 0.15 {
+				// a process that small is mostly what the collector leaves lying
+				if math.Abs(off) > 0.15 && math.Abs(estimate-peak) > 16<<20 {
 					t.Errorf("the estimate is off by %+.1f %%", 100*off)
 				}
 			})
