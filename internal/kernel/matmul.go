@@ -71,21 +71,30 @@ const chunkBytes = 24 << 10
 
 // matMulInts multiplies int8 activations by quantised weights.
 func (g *Gang) matMulInts(dst []float32, x *Operand, f *intForm, t *intTiles, w *Matrix) {
+	g.narrowTiles(dst, x.n, w, t.heights, func(h, p0, p1, i int, c *float32, ldc int) {
+		f.tile(t, h, p0, p1, i, w, c, ldc)
+	})
+}
+
+// narrowTiles runs a product with quantised weights: tile multiplies the tile of h
+// rows that begins at row i by panels p0 … p1-1. What stands over the edge of w is
+// left out of dst.
+func (g *Gang) narrowTiles(dst []float32, n int, w *Matrix, heights *heights, tile func(h, p0, p1, i int, c *float32, ldc int)) {
 	perPanel := w.blocks * (blockBytes(w.form.bits()) + 4*narrow)
 	step := max(1, min(cacheBytes/perPanel, 8))
-	if x.n < 12 { // few rows: one sweep over the weights, so chunks need only be worth sharing
+	if n < 12 { // few rows: one sweep over the weights, so chunks need only be worth sharing
 		step = max(1, chunkBytes/perPanel, min(w.panels/16, 2*step))
 	}
-	g.run(newGrid(w.panels, step, x.n, 120), func(p0, p1, i0, i1 int) {
+	g.run(newGrid(w.panels, step, n, 120), func(p0, p1, i0, i1 int) {
 		for i := i0; i < i1; {
-			h := t.heights.next(x.n - i)
+			h := heights.next(n - i)
 			whole := min(p1, w.Rows/narrow)
 			if whole > p0 {
-				f.tile(t, h, p0, whole, i, w, &dst[i*w.Rows+p0*narrow], w.Rows)
+				tile(h, p0, whole, i, &dst[i*w.Rows+p0*narrow], w.Rows)
 			}
 			if whole < p1 {
 				s := g.borrow()
-				f.tile(t, h, whole, p1, i, w, &s.tile[0], narrow)
+				tile(h, whole, p1, i, &s.tile[0], narrow)
 				put(dst[i*w.Rows+whole*narrow:], w.Rows, s.tile[:], narrow, h, w.Rows-whole*narrow)
 				g.giveBack(s)
 			}

@@ -111,31 +111,12 @@ func (g *Gang) wholes(op *Operand) {
 
 // matMulWholes multiplies bfloat16 activations by 4-bit weights.
 func (g *Gang) matMulWholes(dst []float32, x *Operand, w *Matrix) {
-	perPanel := w.blocks * (blockBytes(w.form.bits()) + 4*narrow)
-	step := max(1, min(cacheBytes/perPanel, 8))
-	if x.n < 12 { // few rows: one sweep over the weights, so chunks need only be worth sharing
-		step = max(1, chunkBytes/perPanel, min(w.panels/16, 2*step))
-	}
 	tiles, rs := &g.kit.wholeZero, w.blocks*wholeBlock
 	if w.form.minima() {
 		tiles = &g.kit.wholeMin
 	}
-	g.run(newGrid(w.panels, step, x.n, 120), func(p0, p1, i0, i1 int) {
-		for i := i0; i < i1; {
-			h := g.kit.wholeHeights.next(i1 - i)
-			whole := min(p1, w.Rows/narrow)
-			if whole > p0 {
-				q, d := w.offsets(p0, 0)
-				tiles[h](whole-p0, w.blocks, &w.qs[q], &w.ds[d], w.minima(d), &x.words[i*rs], rs, &dst[i*w.Rows+p0*narrow], w.Rows)
-			}
-			if whole < p1 {
-				s := g.borrow()
-				q, d := w.offsets(whole, 0)
-				tiles[h](p1-whole, w.blocks, &w.qs[q], &w.ds[d], w.minima(d), &x.words[i*rs], rs, &s.tile[0], narrow)
-				put(dst[i*w.Rows+whole*narrow:], w.Rows, s.tile[:], narrow, h, w.Rows-whole*narrow)
-				g.giveBack(s)
-			}
-			i += h
-		}
+	g.narrowTiles(dst, x.n, w, g.kit.wholeHeights, func(h, p0, p1, i int, c *float32, ldc int) {
+		q, d := w.offsets(p0, 0)
+		tiles[h](p1-p0, w.blocks, &w.qs[q], &w.ds[d], w.minima(d), &x.words[i*rs], rs, c, ldc)
 	})
 }
