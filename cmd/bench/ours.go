@@ -89,7 +89,7 @@ func parseWork(args []string) (*work, error) {
 	fs.StringVar(&w.kind, "work", "", "train, prompt, generate, chat or open")
 	fs.StringVar(&w.path, "model", "", "the GGUF file")
 	fs.StringVar(&w.batches, "batches", "", "JSON: [[{tokens, learn}, …], …]")
-	fs.StringVar(&w.level, "level", "", "generic, avx2 or avx512; empty: the best here")
+	fs.StringVar(&w.level, "level", "", "generic, avx2, avx512 or amx; empty: the best here")
 	fs.StringVar(&w.memory, "memory", string(graph.Store), "store or recompute")
 	fs.Float64Var(&w.dropout, "dropout", 0, "of the adapter")
 	fs.IntVar(&w.threads, "threads", 0, "cores; 0: all")

@@ -21,7 +21,7 @@ type Config struct {
 	Models  string  `yaml:"models" validate:"required"`
 	Data    string  `yaml:"data" validate:"required"`
 	Threads int     `yaml:"threads" validate:"min=0,max=1024"` // 0: all cores
-	Kernel  string  `yaml:"kernel" validate:"omitempty,oneof=generic avx2 avx512"`
+	Kernel  string  `yaml:"kernel" validate:"omitempty,oneof=generic avx2 avx512 amx"`
 	Log     Log     `yaml:"log"`
 	HTTP    HTTP    `yaml:"http"`
 	Serve   Serve   `yaml:"serve"`

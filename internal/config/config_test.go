@@ -152,7 +152,7 @@ func TestRefused(t *testing.T) {
 		{"short key", "http: {api_keys: [secret]}", "", "", "http.api_keys[0] must be at least 16 characters long"},
 		{"key with a space", "http: {api_keys: ['0123456789 abcdef']}", "", "", "http.api_keys[0] holds a space"},
 		{"level", "log: {level: loud}", "", "", `log.level is "loud": it must be one of debug, info, warn, error`},
-		{"kernel", "kernel: sse", "", "", "generic, avx2, avx512"},
+		{"kernel", "kernel: sse", "", "", "generic, avx2, avx512, amx"},
 		{"folder", "models: ''", "", "", "models is missing"},
 		{"time", "http: {timeout: 5ms}", "", "", "http.timeout is 5ms: it must be at least 1s"},
 		{"temperature", "serve: {temperature: 3}", "", "", "serve.temperature is 3: it must be at most 2"},

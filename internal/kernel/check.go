@@ -55,7 +55,7 @@ func (t *trial) all(np, nblk int) error {
 			return fmt.Errorf("tiles of height %d: %w", h, err)
 		}
 	}
-	for _, compare := range []func(np, nblk int) error{t.expansions, t.turns} {
+	for _, compare := range []func(np, nblk int) error{t.expansions, t.turns, t.tiles} {
 		if err := compare(np, nblk); err != nil {
 			return err
 		}
@@ -161,6 +161,73 @@ func (t *trial) wholes(h, np, nblk int) error {
 		kind.want(np, nblk, &qs[0], &ds[0], &ms[0], &a[0], rs, &want[0], ldc)
 		if err := near(got, want); err != nil {
 			return fmt.Errorf("4-bit weights and bfloat16: %w", err)
+		}
+	}
+	return nil
+}
+
+// tiles compares the loops on tiles.
+func (t *trial) tiles(np, nblk int) error {
+	ours, twin := t.got.tiles, genericTiles()
+	if ours == nil {
+		return nil
+	}
+	for rows := 1; rows <= 2*tileRows+3; rows++ {
+		if err := t.tileRows(ours, twin, rows, np, nblk); err != nil {
+			return fmt.Errorf("%d rows in tiles: %w", rows, err)
+		}
+	}
+	return nil
+}
+
+func (t *trial) tileRows(ours, twin *tileLoops, rows, np, nblk int) error {
+	k2, extra := nblk*tileRows, extraTiles(nblk)
+	for add := range 2 {
+		a, b := t.pairs(rows*(k2+16)-16), t.pairs(k2*wide)
+		ldc := wide + 16
+		got, want := t.outputs((rows-1)*ldc + wide)
+		ours.pairRows(k2, a, k2+16, &b[0], got, ldc, 0, rows, add)
+		twin.pairRows(k2, a, k2+16, &b[0], want, ldc, 0, rows, add)
+		if err := near(got, want); err != nil {
+			return fmt.Errorf("pairs of bfloat16: %w", err)
+		}
+	}
+	rs := (nblk + extra) * narrow
+	a, want := cast[uint32](t.alloc(4*rows*rs), rows*rs), make([]uint32, rs)
+	for r := range rows {
+		x, row := t.float32s(nblk*block), a[r*rs:][:rs]
+		ours.round(nblk, &x[0], &row[0], &row[nblk*narrow])
+		twin.round(nblk, &x[0], &want[0], &want[nblk*narrow])
+		if !slices.Equal(row[:nblk*(narrow+2)], want[:nblk*(narrow+2)]) {
+			return fmt.Errorf("activations: %w", errTwins)
+		}
+		clear(row[nblk*(narrow+2):])
+	}
+	ds, ms := t.float16s(np*nblk*narrow), t.float16s(np*nblk*narrow)
+	for _, bits := range []int{4, 8} {
+		qs := t.bytes(np * nblk * blockBytes(bits))
+		for _, extra := range []int{0, extra} {
+			unpack, plain, least := ours.unpack4, twin.unpack4, &ms[0]
+			if bits == 8 {
+				unpack, plain = ours.unpack8, twin.unpack8
+			}
+			if extra == 0 {
+				least = nil
+			}
+			n := np * (nblk + extra) * tileWords
+			b, bt := t.pairs(n), make([]uint32, n)
+			unpack(np, nblk, extra, &qs[0], least, &b[0])
+			plain(np, nblk, extra, &qs[0], least, &bt[0])
+			if !slices.Equal(b, bt) {
+				return fmt.Errorf("%d-bit weights: %w", bits, errTwins)
+			}
+			ldc, sums := np*narrow+16, t.float32s(4*tileWords)
+			got, want := t.outputs((rows-1)*ldc + np*narrow)
+			ours.blockRows(np, nblk, extra, rows, &b[0], &ds[0], a, rs, got, ldc, &sums[0])
+			twin.blockRows(np, nblk, extra, rows, &b[0], &ds[0], a, rs, want, ldc, &sums[0])
+			if err := near(got, want); err != nil {
+				return fmt.Errorf("products with %d-bit weights: %w", bits, err)
+			}
 		}
 	}
 	return nil

@@ -4,7 +4,7 @@ package kernel
 
 // Peaks are loops on registers only, for this machine's highest level.
 func Peaks() map[string]Peak {
-	if Detect() != AVX512 {
+	if Detect() != AVX512 && Detect() != AMX {
 		return nil
 	}
 	return map[string]Peak{

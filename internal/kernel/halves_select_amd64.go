@@ -6,7 +6,7 @@ package kernel
 func halvesOf(level Level) *halves {
 	h := genericHalves()
 	switch level {
-	case AVX512:
+	case AVX512, AMX:
 		h.tile16 = [maxHeight + 1]halfTile{1: halfTile1x16, 2: halfTile2x16, 3: halfTile3x16, 4: halfTile4x16, 6: halfTile6x16}
 		h.tile32 = [maxHeight + 1]halfTile{1: halfTile1x32, 2: halfTile2x32, 3: halfTile3x32, 4: halfTile4x32, 6: halfTile6x32}
 	case AVX2:

@@ -14,6 +14,9 @@ func available() []Level {
 	levels = append(levels, AVX2)
 	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VNNI {
 		levels = append(levels, AVX512)
+		if x.HasAVX512BF16 && tilesAllowed() {
+			levels = append(levels, AMX)
+		}
 	}
 	return levels
 }
@@ -21,6 +24,10 @@ func available() []Level {
 // productsOf returns the loops of one available level.
 func productsOf(level Level) *products {
 	switch level {
+	case AMX:
+		p := avx512Products(true)
+		p.tiles = amxTiles()
+		return p
 	case AVX512:
 		return avx512Products(cpu.X86.HasAVX512BF16)
 	case AVX2:

@@ -18,6 +18,9 @@ func (g *Gang) MatMul(dst []float32, x *Operand, w *Matrix) {
 	case x.n == 0:
 	case x.precision == Exact:
 		g.matMulExact(dst, x, w)
+	case w.form != pairForm && g.kit.tiles != nil:
+		g.tiledRows(x)
+		g.matMulTiles(dst, x, w)
 	case w.form != pairForm && w.Coarse && g.kit.integers:
 		g.quantised(x, &x.coarse, &g.kit.coarse)
 		g.matMulInts(dst, x, &x.coarse, &g.kit.coarse, w)
@@ -151,6 +154,18 @@ func (g *Gang) matMulPairs(dst []float32, x *Operand, w *Matrix) {
 // pairRows multiplies rows i0 … i1-1 of a by one panel, of which cols columns
 // are wanted.
 func (g *Gang) pairRows(k2 int, a []uint32, rs int, b *uint32, c []float32, ldc, i0, i1, cols, add int) {
+	if t := g.kit.tiles; t != nil {
+		if cols >= wide {
+			t.pairRows(k2, a, rs, b, c, ldc, i0, i1, add)
+			return
+		}
+		s := g.borrow()
+		defer g.giveBack(s)
+		edge := s.float32s((i1 - i0) * wide)
+		t.pairRows(k2, a[i0*rs:], rs, b, edge, wide, 0, i1-i0, 0)
+		merge(c[i0*ldc:], ldc, edge, wide, i1-i0, cols, add)
+		return
+	}
 	for i := i0; i < i1; {
 		h := g.kit.floatHeights.next(i1 - i)
 		if cols >= wide {

@@ -39,15 +39,23 @@ func (g *Gang) backPairs(dx, dy []float32, n int, w *Matrix) {
 	own := g.borrowOwn()
 	defer g.giveBack(own)
 	rounded := own.uint32s(n * stride)
+	depth := backDepth
+	if g.kit.tiles != nil {
+		depth = tileDepth
+	}
 	g.roundRows(rounded, stride, dy, n, w.Rows)
 	for sweep := 0; sweep < w.Rows; sweep += backSweep {
 		end := min(sweep+backSweep, w.Rows)
 		g.run(newGrid(w.blocks, 1, n, backRows), func(b, _, i0, i1 int) {
 			s := g.borrow()
 			defer g.giveBack(s)
-			panel := s.uint32s(backDepth / 2 * wide)
-			for r := sweep; r < end; r += backDepth {
-				pairs := g.expand(panel, w, b, r, min(r+backDepth, end))
+			panel := s.uint32s(depth / 2 * wide)
+			for r := sweep; r < end; r += depth {
+				pairs := g.expand(panel, w, b, r, min(r+depth, end))
+				if g.kit.tiles != nil && pairs%tileRows != 0 { // tiles are whole along k
+					clear(panel[pairs*wide:][:8*wide])
+					pairs += 8
+				}
 				g.pairRows(pairs, rounded[r/2:], stride, &panel[0], dx[b*block:], w.Cols, i0, i1, w.Cols-b*block, 1)
 			}
 		})

@@ -19,6 +19,8 @@ type Operand struct {
 	hasWholes bool
 	words     []uint32 // (n, cols/32, 17), see wholeTile
 
+	tiles tileForm
+
 	hasPairs bool
 	pairs    []uint32 // (n, pairStride)
 	stride   int
@@ -39,7 +41,7 @@ func (g *Gang) Prepare(op *Operand, x []float32, n, cols int, p Precision) {
 		panic(fmt.Sprintf("kernel: operand of %d numbers is not (%d, %d)", len(x), n, cols))
 	}
 	op.x, op.n, op.cols, op.precision = x[:n*cols], n, cols, p
-	op.fine.made, op.coarse.made, op.hasWholes, op.hasPairs = false, false, false, false
+	op.fine.made, op.coarse.made, op.tiles.made, op.hasWholes, op.hasPairs = false, false, false, false, false
 }
 
 // rowsPerChunk is how many rows are made ready at a time; a multiple of 8 and of

@@ -64,6 +64,8 @@ type products struct {
 
 	wholeZero, wholeMin [maxHeight + 1]wholeTile
 
+	tiles *tileLoops // nil on levels without
+
 	// wholeHeights and floatHeights give the height of the next tile of whole
 	// numbers, and of floats and pairs, by the rows that are left. Every row is computed in the same
 	// order in a tile of any height, so that it has the same result alone and in a

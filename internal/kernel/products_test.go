@@ -171,7 +171,7 @@ func TestFastIsFine(t *testing.T) {
 				switch {
 				case coarse:
 					bound = 8e-3
-				case typ == quant.Q4_0 || typ == quant.Q4_1:
+				case typ == quant.Q4_0 || typ == quant.Q4_1 || g.Level() == kernel.AMX:
 					bound = 2e-3
 				}
 				if d := distance(dst, multiply(n, rows, cols, x, cols, 1, dense(m), 1, cols)); d > bound {

@@ -7,7 +7,7 @@ import "math"
 // rows returns the loops of g's level.
 func (g *Gang) rows() rowKernels {
 	switch g.level {
-	case AVX512:
+	case AVX512, AMX:
 		return avx512Rows()
 	case AVX2:
 		return avx2Rows()

@@ -6,7 +6,7 @@ package kernel
 // of its other ones.
 func (g *Gang) training() trainingKernels {
 	switch g.level {
-	case AVX512:
+	case AVX512, AMX:
 		return avx512Training()
 	case AVX2:
 		return avx2Training()

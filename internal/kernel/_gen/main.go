@@ -20,6 +20,7 @@ import (
 // groups are the output files and what writes their functions.
 func groups() map[string]func() {
 	return map[string]func(){
+		"amx":      amx,
 		"halves":   float16s,
 		"products": products,
 		"rows":     rows,

@@ -213,18 +213,26 @@ func wholeOrder() [32]int {
 	return order
 }
 
+var order Mem
+
+// orderTable is wholeOrder as indices of words.
+func orderTable() Mem {
+	if order.Base == nil {
+		order = GLOBL("wholeorder", RODATA|NOPTR)
+		for i, o := 0, wholeOrder(); i < 16; i++ {
+			DATA(4*i, U32(uint32(o[2*i])|uint32(o[2*i+1])<<16))
+		}
+	}
+	return order
+}
+
 // roundWhole writes roundWholeAVX512.
 func roundWhole() {
 	TEXT("roundWholeAVX512", NOSPLIT, "func(nblk int, x *float32, dst *uint32)")
 	Pragma("noescape")
 	Doc("roundWholeAVX512 is roundWholeGeneric.")
 	n, x, dst := param("nblk"), param("x"), param("dst")
-	table := GLOBL("wholeorder", RODATA|NOPTR)
-	order := wholeOrder()
-	for i := range 16 {
-		DATA(4*i, U32(uint32(order[2*i])|uint32(order[2*i+1])<<16))
-	}
-	VMOVDQU32(table, z[31])
+	VMOVDQU32(orderTable(), z[31])
 	fill(0xffff0000, z[30])
 	Label("loop")
 	VMOVUPS(Mem{Base: x}, z[0])

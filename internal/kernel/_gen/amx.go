@@ -1,0 +1,547 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/ir"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// This file writes the loops on AMX tiles: registers of 16 rows of 64 bytes. Go's
+// assembler does not know their instructions, so they are written as BYTE
+// directives, on physical registers. The encodings are those of the Intel manual,
+// volume 2: VEX, opcode map 0F38, W0.
+
+// The prefixes of VEX.
+const (
+	prefixNone = iota
+	prefix66
+	prefixF3
+	prefixF2
+)
+
+func emit(text string, bytes ...byte) {
+	Comment(text)
+	for _, b := range bytes {
+		Instruction(&ir.Instruction{Opcode: "BYTE", Operands: []Op{U8(b)}})
+	}
+}
+
+// vex are the three bytes before the opcode; v is the register in vvvv.
+func vex(index, base reg.Physical, v byte, prefix byte) []byte {
+	high := func(r reg.Physical) byte {
+		if r == nil {
+			return 1
+		}
+		return ^(number(r) >> 3) & 1
+	}
+	return []byte{0xC4, 1<<7 | high(index)<<6 | high(base)<<5 | 2, (^v&15)<<3 | prefix}
+}
+
+// tileMem is a tile in memory: rows from base+disp on, index bytes apart.
+type tileMem struct {
+	base, index reg.Physical
+	disp        int
+}
+
+func (m tileMem) String() string {
+	return fmt.Sprintf("%d(%s)(%s*1)", m.disp, m.base.Asm(), m.index.Asm())
+}
+
+// memory is a VEX instruction on tile t and memory.
+func memory(name string, prefix, opcode, t byte, m tileMem) {
+	d := uint32(int32(m.disp))
+	bytes := append(vex(m.index, m.base, 0, prefix), opcode, 0x84|t<<3, number(m.index)&7<<3|number(m.base)&7,
+		byte(d), byte(d>>8), byte(d>>16), byte(d>>24))
+	emit(fmt.Sprintf("%s %v, T%d", name, m, t), bytes...)
+}
+
+func TILELOADD(m tileMem, t byte)  { memory("TILELOADD", prefixF2, 0x4B, t, m) }
+func TILESTORED(t byte, m tileMem) { memory("TILESTORED", prefixF3, 0x4B, t, m) }
+func TILEZERO(t byte) {
+	emit(fmt.Sprintf("TILEZERO T%d", t), append(vex(nil, nil, 0, prefixF2), 0x49, 0xC0|t<<3)...)
+}
+func TILERELEASE() { emit("TILERELEASE", append(vex(nil, nil, 0, prefixNone), 0x49, 0xC0)...) }
+
+// LDTILECFG reads the shapes of the tiles from 64 bytes at base.
+func LDTILECFG(base reg.Physical) {
+	m := []byte{0x49, 0x80 | number(base)&7, 0, 0, 0, 0}
+	if number(base)&7 == 4 {
+		panic("this base needs an index byte")
+	}
+	emit("LDTILECFG ("+base.Asm()+")", append(vex(nil, base, 0, prefixNone), m...)...)
+}
+
+// TDPBF16PS adds to tile c the products of the pairs of a and b.
+func TDPBF16PS(c, a, b byte) {
+	emit(fmt.Sprintf("TDPBF16PS T%d, T%d, T%d", b, a, c), append(vex(nil, nil, b, prefixF3), 0x5C, 0xC0|c<<3|a)...)
+}
+
+// into reads a parameter into a physical register.
+func into(name string, r reg.GPPhysical) { Load(Param(name), r) }
+
+// amx writes the loops on tiles.
+func amx() {
+	peakTiles()
+	for _, rows := range []int{32, 16} {
+		tilePairs(rows)
+	}
+	for _, h := range []int{16, 8, 4, 2, 1} {
+		tileBlocks(h)
+	}
+	roundTiles()
+	unpackTiles4()
+	unpackTiles8()
+}
+
+// peakTiles writes a loop of products on registers.
+func peakTiles() {
+	TEXT("peakTiles", NOSPLIT, "func(n int, config *byte)")
+	Pragma("noescape")
+	Doc("peakTiles runs n rounds of four products of tiles of bfloat16.")
+	into("config", reg.RAX)
+	into("n", reg.RCX)
+	LDTILECFG(reg.RAX)
+	Label("loop")
+	TDPBF16PS(0, 4, 6)
+	TDPBF16PS(1, 4, 7)
+	TDPBF16PS(2, 5, 6)
+	TDPBF16PS(3, 5, 7)
+	DECQ(reg.RCX)
+	JNZ(LabelRef("loop"))
+	TILERELEASE()
+	RET()
+}
+
+// tilePairs writes tilePairs<rows>: groups of up to so many rows times a panel of
+// pairs, 32 columns wide.
+func tilePairs(rows int) {
+	TEXT(fmt.Sprintf("tilePairs%d", rows), NOSPLIT, "func(groups, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int, config *byte)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("tilePairs%d is tilePairsGeneric on groups of up to %d rows.", rows, rows))
+	a, rs, b, c, ldc := reg.RSI, reg.R8, reg.RDI, reg.RDX, reg.R10
+	width, x, x2, right, c2, n, groups := reg.R9, reg.RAX, reg.RBX, reg.R12, reg.R13, reg.RCX, reg.R11
+	into("config", n)
+	LDTILECFG(n)
+	into("a", a)
+	into("rs", rs)
+	into("b", b)
+	into("c", c)
+	into("ldc", ldc)
+	into("groups", groups)
+	SHLQ(U8(2), rs)
+	SHLQ(U8(2), ldc)
+	MOVQ(U32(4*32), width)
+	two := rows == 32
+	columns := func(f func(t byte, m tileMem)) {
+		f(0, tileMem{c, ldc, 0})
+		f(1, tileMem{c, ldc, 64})
+		if two {
+			f(2, tileMem{c2, ldc, 0})
+			f(3, tileMem{c2, ldc, 64})
+		}
+	}
+	Label("group")
+	MOVQ(a, x)
+	if two {
+		MOVQ(rs, x2)
+		SHLQ(U8(4), x2)
+		ADDQ(a, x2)
+		MOVQ(ldc, c2)
+		SHLQ(U8(4), c2)
+		ADDQ(c, c2)
+	}
+	MOVQ(b, right)
+	Load(Param("k2"), n)
+	SHRQ(U8(4), n)
+	CMPQ(slot("add"), U8(0))
+	JNE(LabelRef("add"))
+	columns(func(t byte, _ tileMem) { TILEZERO(t) })
+	JMP(LabelRef("loop"))
+	Label("add")
+	columns(func(t byte, m tileMem) { TILELOADD(m, t) })
+	Label("loop")
+	TILELOADD(tileMem{x, rs, 0}, 4)
+	TILELOADD(tileMem{right, width, 0}, 6)
+	TDPBF16PS(0, 4, 6)
+	TILELOADD(tileMem{right, width, 64}, 7)
+	TDPBF16PS(1, 4, 7)
+	if two {
+		TILELOADD(tileMem{x2, rs, 0}, 5)
+		TDPBF16PS(2, 5, 6)
+		TDPBF16PS(3, 5, 7)
+		ADDQ(U8(64), x2)
+	}
+	ADDQ(U8(64), x)
+	ADDQ(U32(16*4*32), right)
+	DECQ(n)
+	JNZ(LabelRef("loop"))
+	columns(func(t byte, m tileMem) { TILESTORED(t, m) })
+	shift := uint8(4)
+	if two {
+		shift = 5
+	}
+	MOVQ(rs, x)
+	SHLQ(U8(shift), x)
+	ADDQ(x, a)
+	MOVQ(ldc, x)
+	SHLQ(U8(shift), x)
+	ADDQ(x, c)
+	DECQ(groups)
+	JNZ(LabelRef("group"))
+	TILERELEASE()
+	RET()
+}
+
+// blocks is a tileBlocks being written: products of unpacked whole numbers, a
+// block of 32 at a time, each in a tile of its own, whose numbers are multiplied by
+// the scales of the block once they have been stored. Four tiles are on their way.
+type blocks struct{ h int }
+
+var (
+	blockA, blockRS, blockC, blockLDC = reg.RSI, reg.R10, reg.RDX, reg.R11
+	blockX, blockB, blockD, blockN    = reg.RAX, reg.RDI, reg.RBX, reg.RCX
+	blockRoom, blockS, blockDS        = reg.R12, reg.R13, reg.R9
+	blockWidth, blockGroups           = reg.R8, reg.R14
+)
+
+// start begins the product of block t of the four in tile t.
+func (w blocks) start(t int) {
+	TILEZERO(byte(t))
+	TILELOADD(tileMem{blockX, blockRS, 64 * t}, byte(4+t%2))
+	TILELOADD(tileMem{blockB, blockWidth, 1024 * t}, byte(6+t%2))
+	TDPBF16PS(byte(t), byte(4+t%2), byte(6+t%2))
+}
+
+func (w blocks) store(t int) { TILESTORED(byte(t), tileMem{blockS, blockWidth, 1024 * t}) }
+
+// add adds tile t, stored, to the totals; its scales are at disp.
+func (w blocks) add(t, disp int) {
+	VCVTPH2PS(Mem{Base: blockD, Disp: disp}, z[30])
+	for i := range w.h {
+		VFMADD231PS(Mem{Base: blockS, Disp: 1024*t + 64*i}, z[30], z[i])
+	}
+}
+
+// next brings in the block before in tile t and starts another.
+func (w blocks) next(t int) {
+	w.store(t)
+	w.start(t)
+	w.add(t, 32*t-128)
+}
+
+func (w blocks) forward(n int) {
+	ADDQ(U32(uint32(64*n)), blockX)
+	ADDQ(U32(uint32(1024*n)), blockB)
+	ADDQ(U32(uint32(32*n)), blockD)
+}
+
+// tileBlocks writes tileBlocks<h>.
+func tileBlocks(h int) {
+	TEXT(fmt.Sprintf("tileBlocks%d", h), NOSPLIT, "func(np, nblk, extra, groups, rows int, b *uint32, ds *uint16, a *uint32, rs int, c *float32, ldc int, sums *float32, config *byte)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("tileBlocks%d is tileBlocksGeneric on groups of up to %d rows.", h, h))
+	w := blocks{h}
+	into("config", blockN)
+	LDTILECFG(blockN)
+	into("rs", blockRS)
+	into("ldc", blockLDC)
+	into("sums", blockS)
+	into("b", blockRoom)
+	into("ds", blockDS)
+	SHLQ(U8(2), blockRS)
+	SHLQ(U8(2), blockLDC)
+	MOVQ(U32(64), blockWidth)
+	VPXORD(z[31], z[31], z[31])
+	for i := range 4 * h { // what lies under rows that are not there
+		VMOVUPS(z[31], Mem{Base: blockS, Disp: 1024*(i/h) + 64*(i%h)})
+	}
+	Label("panel")
+	into("a", blockA)
+	into("c", blockC)
+	into("groups", blockGroups)
+	Label("group")
+	MOVQ(blockA, blockX)
+	MOVQ(blockRoom, blockB)
+	MOVQ(blockDS, blockD)
+	Load(Param("extra"), blockN)
+	CMPQ(blockN, U8(0))
+	JNE(LabelRef("minima"))
+	for i := range h {
+		VPXORD(z[i], z[i], z[i])
+	}
+	JMP(LabelRef("scaled"))
+	Label("minima") // they lie behind the blocks
+	TILEZERO(0)
+	MOVQ(slot("nblk"), reg.R15)
+	SHLQ(U8(6), reg.R15)
+	ADDQ(reg.R15, blockX)
+	SHLQ(U8(4), reg.R15)
+	ADDQ(reg.R15, blockB)
+	Label("minimaloop")
+	TILELOADD(tileMem{blockX, blockRS, 0}, 4)
+	TILELOADD(tileMem{blockB, blockWidth, 0}, 6)
+	TDPBF16PS(0, 4, 6)
+	ADDQ(U8(64), blockX)
+	ADDQ(U32(1024), blockB)
+	DECQ(blockN)
+	JNZ(LabelRef("minimaloop"))
+	w.store(0)
+	MOVQ(blockA, blockX)
+	MOVQ(blockRoom, blockB)
+	for i := range h {
+		VMOVUPS(Mem{Base: blockS, Disp: 64 * i}, z[i])
+	}
+	Label("scaled")
+	Load(Param("nblk"), blockN)
+	MOVQ(blockN, reg.R15)
+	ANDQ(U8(3), reg.R15)
+	SHRQ(U8(2), blockN)
+	JZ(LabelRef("few"))
+	for t := range 4 {
+		w.start(t)
+	}
+	w.forward(4)
+	JMP(LabelRef("test"))
+	Label("quad")
+	for t := range 4 {
+		w.next(t)
+	}
+	w.forward(4)
+	Label("test")
+	DECQ(blockN)
+	JNZ(LabelRef("quad"))
+	for rest := range 3 { // how many blocks are left
+		CMPQ(reg.R15, U8(uint8(rest)))
+		JEQ(LabelRef(fmt.Sprint("rest", rest)))
+	}
+	for rest := 3; rest >= 0; rest-- {
+		Label(fmt.Sprint("rest", rest))
+		for t := range rest {
+			w.next(t)
+		}
+		for t := rest; t < 4; t++ {
+			w.store(t)
+			w.add(t, 32*t-128)
+		}
+		for t := range rest {
+			w.store(t)
+			w.add(t, 32*t)
+		}
+		JMP(LabelRef("write"))
+	}
+	Label("few") // less than four blocks in all
+	w.start(0)
+	w.store(0)
+	w.add(0, 0)
+	w.forward(1)
+	DECQ(reg.R15)
+	JNZ(LabelRef("few"))
+	Label("write")
+	MOVQ(blockC, blockX)
+	Load(Param("rows"), blockN)
+	for i := range h {
+		VMOVUPS(z[i], Mem{Base: blockX})
+		if i+1 < h {
+			DECQ(blockN)
+			JZ(LabelRef("written"))
+			ADDQ(blockLDC, blockX)
+		}
+	}
+	Label("written")
+	MOVQ(blockRS, reg.R15)
+	SHLQ(U8(4), reg.R15)
+	ADDQ(reg.R15, blockA)
+	MOVQ(blockLDC, reg.R15)
+	SHLQ(U8(4), reg.R15)
+	ADDQ(reg.R15, blockC)
+	DECQ(blockGroups)
+	JNZ(LabelRef("group"))
+	ADDQ(U8(64), slot("c"))
+	MOVQ(slot("nblk"), reg.R15)
+	MOVQ(reg.R15, blockX)
+	SHLQ(U8(5), blockX)
+	ADDQ(blockX, blockDS)
+	ADDQ(slot("extra"), reg.R15)
+	SHLQ(U8(10), reg.R15)
+	ADDQ(reg.R15, blockRoom)
+	DECQ(slot("np"))
+	JNZ(LabelRef("panel"))
+	TILERELEASE()
+	VZEROUPPER()
+	RET()
+}
+
+// roundTiles writes roundTilesAVX512.
+func roundTiles() {
+	TEXT("roundTilesAVX512", NOSPLIT, "func(nblk int, x *float32, dst, extra *uint32)")
+	Pragma("noescape")
+	Doc("roundTilesAVX512 is roundTilesGeneric.")
+	n, x, dst, extra := param("nblk"), param("x"), param("dst"), param("extra")
+	VMOVDQU32(orderTable(), z[31])
+	fill(0xffff0000, z[30])
+	Label("loop")
+	VMOVUPS(Mem{Base: x}, z[0])
+	VMOVUPS(Mem{Base: x, Disp: 64}, z[1])
+	VCVTNE2PS2BF16(z[0], z[1], z[2])
+	VPERMW(z[2], z[31], z[3])
+	VMOVUPS(z[3], Mem{Base: dst})
+	VPSLLD(U8(16), z[2], z[4]) // the numbers at even places, and those at odd
+	VPANDD(z[2], z[30], z[5])
+	VADDPS(z[4], z[5], z[4])
+	VEXTRACTF32X8(U8(1), z[4], y[5])
+	VADDPS(y[4], y[5], y[4])
+	VEXTRACTF128(U8(1), reg.Y4, reg.X5)
+	VADDPS(reg.X4, reg.X5, reg.X4)
+	fold(func(a, b, dst Op) { VADDPS(a, b, dst) }, reg.X4, reg.X5)
+	VBROADCASTSS(reg.X4, z[4])
+	VCVTNE2PS2BF16(z[4], z[4], z[5]) // the sum, rounded …
+	VPSLLD(U8(16), z[5], z[6])
+	VSUBPS(z[6], z[4], z[6]) // … and what that leaves
+	VCVTNE2PS2BF16(z[6], z[6], z[6])
+	VPSLLD(U8(16), z[6], z[6])
+	VPSRLD(U8(16), z[5], z[5])
+	VPORD(z[5], z[6], z[5])
+	VMOVQ(reg.X5, Mem{Base: extra})
+	ADDQ(U32(128), x)
+	ADDQ(U8(64), dst)
+	ADDQ(U8(8), extra)
+	DECQ(n)
+	JNZ(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// minimaText writes the minima of a block of 16 columns as two rows of pairs, of
+// their rounded value and of what that leaves.
+func minimaText(ms, dst reg.Register) {
+	VCVTPH2PS(Mem{Base: ms}, z[0])
+	VCVTNE2PS2BF16(z[0], z[0], z[1])
+	VPERMW(z[1], z[29], z[1]) // every number twice
+	VPSLLD(U8(16), z[1], z[2])
+	VSUBPS(z[2], z[0], z[2])
+	VCVTNE2PS2BF16(z[2], z[2], z[2])
+	VPERMW(z[2], z[29], z[2])
+	VMOVUPS(z[1], Mem{Base: dst})
+	VMOVUPS(z[2], Mem{Base: dst, Disp: 64})
+}
+
+var twice Mem
+
+// twiceTable is the order 0, 0, 1, 1, … 15, 15.
+func twiceTable() Mem {
+	if twice.Base == nil {
+		twice = GLOBL("twice", RODATA|NOPTR)
+		for i := range 16 {
+			DATA(4*i, U32(uint32(i)|uint32(i)<<16))
+		}
+	}
+	return twice
+}
+
+// unpackText writes unpackTiles<bits>: block writes one block.
+func unpackText(bits int, prepare func(minima bool), block func(qs, dst reg.GPVirtual)) {
+	TEXT(fmt.Sprintf("unpackTiles%d", bits), NOSPLIT, "func(np, nblk, extra int, qs *byte, ms *uint16, dst *uint32)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("unpackTiles%d is unpackTilesGeneric for %d bits.", bits, bits))
+	qs, ms, dst, n := param("qs"), param("ms"), param("dst"), GP64()
+	VMOVDQU32(twiceTable(), z[29])
+	VPXORD(z[28], z[28], z[28])
+	CMPQ(slot("extra"), U8(0))
+	JNE(LabelRef("least"))
+	prepare(false)
+	JMP(LabelRef("panel"))
+	Label("least")
+	prepare(true)
+	Label("panel")
+	Load(Param("nblk"), n)
+	Label("block")
+	block(qs, dst)
+	ADDQ(U32(uint32(64*bits)), qs)
+	ADDQ(U32(1024), dst)
+	DECQ(n)
+	JNZ(LabelRef("block"))
+	CMPQ(slot("extra"), U8(0))
+	JEQ(LabelRef("next"))
+	Load(Param("nblk"), n)
+	end := GP64()
+	Load(Param("extra"), end)
+	SHLQ(U8(10), end)
+	ADDQ(dst, end)
+	Label("minima")
+	minimaText(ms, dst)
+	ADDQ(U8(32), ms)
+	ADDQ(U32(128), dst)
+	DECQ(n)
+	JNZ(LabelRef("minima"))
+	JMP(LabelRef("clears"))
+	Label("clear")
+	VMOVUPS(z[28], Mem{Base: dst})
+	ADDQ(U8(64), dst)
+	Label("clears")
+	CMPQ(dst, end)
+	JNE(LabelRef("clear"))
+	Label("next")
+	DECQ(slot("np"))
+	JNZ(LabelRef("panel"))
+	VZEROUPPER()
+	RET()
+}
+
+func unpackTiles4() {
+	unpackText(4, func(minima bool) {
+		zero := 8
+		if minima {
+			zero = 0
+		}
+		VMOVDQU32(wholeTable(zero), z[31])
+	}, func(qs, dst reg.GPVirtual) {
+		for i := range 4 {
+			VMOVDQU32(Mem{Base: qs, Disp: 64 * i}, z[i])
+			PREFETCHT0(Mem{Base: qs, Disp: 64*i + ahead})
+		}
+		for s := range 4 {
+			for i := range 4 {
+				if s > 0 {
+					VPSRLW(U8(4), z[i], z[i])
+				}
+				VPERMW(z[31], z[i], z[4+i])
+				VMOVUPS(z[4+i], Mem{Base: dst, Disp: 64 * (4*i + s)})
+			}
+		}
+	})
+}
+
+func unpackTiles8() {
+	unpackText(8, func(minima bool) {
+		zero := uint32(0x4B000080) // 2²³ + 128
+		if minima {
+			zero = 0x4B000000
+		}
+		fill(zero, z[31])
+		fill(0x4B000000, z[30])
+		fill(0xff, z[27])
+		fill(0xffff0000, z[26])
+	}, func(qs, dst reg.GPVirtual) {
+		for i := range 8 {
+			raw, q := z[0], z[1:5]
+			VMOVDQU32(Mem{Base: qs, Disp: 64 * i}, raw)
+			PREFETCHT0(Mem{Base: qs, Disp: 64*i + 2*ahead})
+			VMOVDQA32(raw, q[0])
+			for e := 1; e < 4; e++ {
+				VPSRLD(U8(uint8(8*e)), raw, q[e])
+			}
+			for e := range 4 { // a float whose last bits are the number
+				VPTERNLOGD(U8(0xEA), z[30], z[27], q[e]) // (q & z27) | z30
+				VSUBPS(z[31], q[e], q[e])
+			}
+			for e := range 2 {
+				VPSRLD(U8(16), q[e], q[e])
+				VPTERNLOGD(U8(0xEA), q[e], z[26], q[e+2]) // (second & high) | first
+				VMOVUPS(q[e+2], Mem{Base: dst, Disp: 64 * (4*(i/2) + i%2 + 2*e)})
+			}
+		}
+	})
+}
