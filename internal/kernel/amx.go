@@ -27,6 +27,7 @@ const (
 	tileRoom    = 128 << 10 // bytes of unpacked weights at a time
 	tileRoomFew = 40 << 10  // for few rows: they are read once
 	tileDepth   = 512       // rows of w that a backward product unpacks at a time
+	laneRows    = 4         // so few rows are computed without tiles
 )
 
 // tileConfig are the shapes of the tiles, as LDTILECFG reads them.
@@ -56,6 +57,12 @@ var pairConfigs, blockConfigs = func() (p [2*tileRows + 1]tileConfig, b [tileRow
 // A tileBlocks is an element of tileLoops.blocks.
 type tileBlocks func(np, nblk, extra, groups, rows int, b *uint32, ds *uint16, a *uint32, rs int, c *float32, ldc int, sums *float32, config *byte)
 
+// A tileLane is an element of tileLoops.lanes4 and lanes8.
+//
+//	qs, ds, ms as in a wholeTile
+//	a  rows rs numbers apart: floats of the pairs, and (h, l) of the sum of a block
+type tileLane func(np, nblk, extra int, qs *byte, ds, ms *uint16, a *float32, rs int, c *float32, ldc int)
+
 // tileLoops are the loops on tiles.
 type tileLoops struct {
 	// pairs32 and pairs16 compute c = a·b, or add it to c when add is 1, for groups
@@ -74,6 +81,14 @@ type tileLoops struct {
 	//	c  (rows, np*16), rows ldc numbers apart
 	//	sums room for four tiles
 	blocks [tileRows + 1]tileBlocks
+
+	// lanes4 and lanes8 compute the same, the same bits, for as few rows as their
+	// index, from packed weights and from activations as floats made.
+	lanes4, lanes8 [laneRows + 1]tileLane
+
+	// floats turns n times 16 pairs into the 16 floats at even places and the 16 at
+	// odd ones.
+	floats func(n int, words *uint32, dst *float32)
 
 	// round makes a row of activations from nblk blocks of x: dst (nblk, 16) pairs
 	// in the order of wholeOrder, and extra (nblk, 2), twice the pair of a block's
@@ -232,8 +247,10 @@ func (t *tileLoops) blockRows(np, nblk, extra, n int, b *uint32, ds *uint16, a [
 // tileForm is an operand as tileLoops.blocks reads it.
 type tileForm struct {
 	made  bool
-	words []uint32 // rows stride apart: pairs, and behind them the sums
+	words []uint32 // rows rs apart: pairs, and behind them the sums
 	rs    int
+
+	floats []float32 // of at most laneRows rows, twice rs apart
 }
 
 // extraTiles is how many tiles the minima of a panel of nblk blocks take.
@@ -258,11 +275,58 @@ func (g *Gang) tiledRows(op *Operand) {
 			clear(sums[2*blocks:])
 		}
 	})
+	if op.n <= laneRows {
+		f.floats = grow(f.floats, op.n*2*f.rs)
+		for i := range op.n {
+			words, floats := f.words[i*f.rs:][:f.rs], f.floats[i*2*f.rs:][:2*f.rs]
+			g.kit.tiles.floats(blocks, &words[0], &floats[0])
+			for b := range blocks {
+				floats[blocks*block+2*b], floats[blocks*block+2*b+1] = unpair(words[blocks*narrow+2*b])
+			}
+		}
+	}
 	f.made = true
+}
+
+// matMulLanes multiplies a few rows of bfloat16 by quantised weights.
+func (g *Gang) matMulLanes(dst []float32, x *Operand, w *Matrix) {
+	lane, f, extra := g.kit.tiles.lanes4[x.n], &x.tiles, 0
+	if w.form.bits() == 8 {
+		lane = g.kit.tiles.lanes8[x.n]
+	}
+	if w.form.minima() {
+		extra = extraTiles(w.blocks)
+	}
+	run := func(p0, p1 int, c *float32, ldc int) {
+		q, d := w.offsets(p0, 0)
+		lane(p1-p0, w.blocks, extra, &w.qs[q], &w.ds[d], w.minima(d), &f.floats[0], 2*f.rs, c, ldc)
+	}
+	g.run(newGrid(w.panels, w.sweep(), 1, 1), func(p0, p1, _, _ int) {
+		whole := min(p1, w.Rows/narrow)
+		if whole > p0 {
+			run(p0, whole, &dst[p0*narrow], w.Rows)
+		}
+		if whole < p1 {
+			s := g.borrow()
+			defer g.giveBack(s)
+			run(whole, p1, &s.tile[0], narrow)
+			put(dst[whole*narrow:], w.Rows, s.tile[:], narrow, x.n, w.Rows-whole*narrow)
+		}
+	})
+}
+
+// sweep is how many panels a chunk of one sweep over the weights takes.
+func (w *Matrix) sweep() int {
+	perPanel := w.blocks * (blockBytes(w.form.bits()) + 4*narrow)
+	return max(1, min(w.panels/16, chunkBytes/perPanel))
 }
 
 // matMulTiles multiplies bfloat16 activations by quantised weights on tiles.
 func (g *Gang) matMulTiles(dst []float32, x *Operand, w *Matrix) {
+	if x.n <= laneRows {
+		g.matMulLanes(dst, x, w)
+		return
+	}
 	t, f, unpack := g.kit.tiles, &x.tiles, g.kit.tiles.unpack4
 	if w.form.bits() == 8 {
 		unpack = t.unpack8
@@ -274,8 +338,7 @@ func (g *Gang) matMulTiles(dst []float32, x *Operand, w *Matrix) {
 	size := (w.blocks + extra) * tileWords
 	room, step := tileRoom, 8
 	if x.n <= tileRows {
-		perPanel := w.blocks * (blockBytes(w.form.bits()) + 4*narrow)
-		room, step = tileRoomFew, max(1, min(w.panels/16, chunkBytes/perPanel))
+		room, step = tileRoomFew, w.sweep()
 	}
 	group := max(1, min(step, room/(4*size)))
 	g.run(newGrid(w.panels, step, x.n, 1024), func(p0, p1, i0, i1 int) {

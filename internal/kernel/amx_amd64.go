@@ -58,3 +58,48 @@ func unpackTiles4(np int, nblk int, extra int, qs *byte, ms *uint16, dst *uint32
 //
 //go:noescape
 func unpackTiles8(np int, nblk int, extra int, qs *byte, ms *uint16, dst *uint32)
+
+// tileLane4x4 computes what tileBlocks does, the same bits, for 4 rows and weights of 4 bits.
+//
+//go:noescape
+func tileLane4x4(np int, nblk int, extra int, qs *byte, ds *uint16, ms *uint16, a *float32, rs int, c *float32, ldc int)
+
+// tileLane8x4 computes what tileBlocks does, the same bits, for 4 rows and weights of 8 bits.
+//
+//go:noescape
+func tileLane8x4(np int, nblk int, extra int, qs *byte, ds *uint16, ms *uint16, a *float32, rs int, c *float32, ldc int)
+
+// tileLane4x3 computes what tileBlocks does, the same bits, for 3 rows and weights of 4 bits.
+//
+//go:noescape
+func tileLane4x3(np int, nblk int, extra int, qs *byte, ds *uint16, ms *uint16, a *float32, rs int, c *float32, ldc int)
+
+// tileLane8x3 computes what tileBlocks does, the same bits, for 3 rows and weights of 8 bits.
+//
+//go:noescape
+func tileLane8x3(np int, nblk int, extra int, qs *byte, ds *uint16, ms *uint16, a *float32, rs int, c *float32, ldc int)
+
+// tileLane4x2 computes what tileBlocks does, the same bits, for 2 rows and weights of 4 bits.
+//
+//go:noescape
+func tileLane4x2(np int, nblk int, extra int, qs *byte, ds *uint16, ms *uint16, a *float32, rs int, c *float32, ldc int)
+
+// tileLane8x2 computes what tileBlocks does, the same bits, for 2 rows and weights of 8 bits.
+//
+//go:noescape
+func tileLane8x2(np int, nblk int, extra int, qs *byte, ds *uint16, ms *uint16, a *float32, rs int, c *float32, ldc int)
+
+// tileLane4x1 computes what tileBlocks does, the same bits, for 1 rows and weights of 4 bits.
+//
+//go:noescape
+func tileLane4x1(np int, nblk int, extra int, qs *byte, ds *uint16, ms *uint16, a *float32, rs int, c *float32, ldc int)
+
+// tileLane8x1 computes what tileBlocks does, the same bits, for 1 rows and weights of 8 bits.
+//
+//go:noescape
+func tileLane8x1(np int, nblk int, extra int, qs *byte, ds *uint16, ms *uint16, a *float32, rs int, c *float32, ldc int)
+
+// tileFloatsAVX512 turns n times 16 pairs into the 16 floats at even places and the 16 at odd ones.
+//
+//go:noescape
+func tileFloatsAVX512(n int, words *uint32, dst *float32)

@@ -94,6 +94,11 @@ func amx() {
 	roundTiles()
 	unpackTiles4()
 	unpackTiles8()
+	for h := 4; h > 0; h-- {
+		tileLane(h, 4)
+		tileLane(h, 8)
+	}
+	tileFloats()
 }
 
 // peakTiles writes a loop of products on registers.
@@ -544,4 +549,224 @@ func unpackTiles8() {
 			}
 		}
 	})
+}
+
+// lanes is a tileLane being written: a tileBlocks for few rows, without tiles. It
+// adds up even and odd places apart as the tiles do.
+type lanes struct {
+	h, bits          int
+	qs, ds, ms, c, a reg.GPVirtual
+	rs, ldc          reg.GPVirtual
+	x                *rowSet
+	even, odd, total []reg.VecPhysical
+}
+
+// tileLane writes tileLane<bits>x<h>.
+func tileLane(h, bits int) {
+	name := fmt.Sprintf("tileLane%dx%d", bits, h)
+	TEXT(name, NOSPLIT, "func(np, nblk, extra int, qs *byte, ds, ms *uint16, a *float32, rs int, c *float32, ldc int)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s computes what tileBlocks does, the same bits, for %d rows and weights of %d bits.", name, h, bits))
+	w := &lanes{h: h, bits: bits, qs: param("qs"), ds: param("ds"), ms: param("ms"), c: param("c"), rs: param("rs"), ldc: param("ldc"), a: GP64()}
+	w.even, w.odd, w.total = z[:h], z[4:4+h], z[8:8+h]
+	SHLQ(U8(2), w.rs)
+	SHLQ(U8(2), w.ldc)
+	fill(0xffff0000, z[26])
+	VMOVDQU32(twiceTable(), z[29])
+	if bits == 8 {
+		fill(0x4B000080, z[31])
+		fill(0x4B000000, z[30])
+		fill(0xff, z[27])
+	} else {
+		VMOVUPS(floatTable(8), z[31])
+	}
+	CMPQ(slot("extra"), U8(0))
+	JEQ(LabelRef("panel"))
+	if bits == 8 {
+		fill(0x4B000000, z[31])
+	} else {
+		VMOVUPS(floatTable(0), z[31])
+	}
+	Label("panel")
+	for _, t := range w.total {
+		VPXORD(t, t, t)
+	}
+	Load(Param("a"), w.a)
+	CMPQ(slot("extra"), U8(0))
+	JEQ(LabelRef("scaled"))
+	w.minima()
+	Label("scaled")
+	Load(Param("a"), w.a)
+	w.x = rowsFrom(w.a, w.rs, h)
+	n := GP64()
+	Load(Param("nblk"), n)
+	Label("block")
+	w.zero()
+	if bits == 4 {
+		w.block4()
+	} else {
+		w.block8()
+	}
+	VCVTPH2PS(Mem{Base: w.ds}, z[12])
+	for m := range h {
+		VADDPS(w.even[m], w.odd[m], w.even[m])
+		VFMADD231PS(w.even[m], z[12], w.total[m])
+	}
+	for _, p := range w.x.bases {
+		ADDQ(U32(128), p)
+	}
+	ADDQ(U32(uint32(64*bits)), w.qs)
+	ADDQ(U8(32), w.ds)
+	DECQ(n)
+	JNZ(LabelRef("block"))
+	row := GP64()
+	MOVQ(w.c, row)
+	for m := range h {
+		VMOVUPS(w.total[m], Mem{Base: row})
+		if m+1 < h {
+			ADDQ(w.ldc, row)
+		}
+	}
+	ADDQ(U8(64), w.c)
+	DECQ(slot("np"))
+	JNZ(LabelRef("panel"))
+	VZEROUPPER()
+	RET()
+}
+
+func (w *lanes) zero() {
+	for m := range w.h {
+		VPXORD(w.even[m], w.even[m], w.even[m])
+		VPXORD(w.odd[m], w.odd[m], w.odd[m])
+	}
+}
+
+// times adds weights times the float at disp of each row.
+func (w *lanes) times(weights reg.VecPhysical, disp int, sums []reg.VecPhysical) {
+	for m := range w.h {
+		at := w.x.at[m]
+		at.Disp = disp
+		VFMADD231PS_BCST(at, weights, sums[m])
+	}
+}
+
+// minima adds minima times sums, eight blocks at a time.
+func (w *lanes) minima() {
+	n, left := GP64(), GP64()
+	Load(Param("nblk"), n)
+	MOVQ(n, left)
+	SHLQ(U8(7), left)
+	ADDQ(left, w.a)
+	w.x = rowsFrom(w.a, w.rs, w.h)
+	Label("eight")
+	MOVQ(U32(8), left)
+	w.zero()
+	Label("minimum")
+	VCVTPH2PS(Mem{Base: w.ms}, z[12])
+	for i := range 2 {
+		VCVTNE2PS2BF16(z[12], z[12], z[13])
+		VPERMW(z[13], z[29], z[13])
+		VPANDD(z[13], z[26], z[13])
+		w.times(z[13], 0, w.even)
+		w.times(z[13], 4, w.odd)
+		if i == 0 {
+			VSUBPS(z[13], z[12], z[12])
+		}
+	}
+	for _, p := range w.x.bases {
+		ADDQ(U8(8), p)
+	}
+	ADDQ(U8(32), w.ms)
+	DECQ(n)
+	JZ(LabelRef("eighth"))
+	DECQ(left)
+	JNZ(LabelRef("minimum"))
+	Label("eighth")
+	for m := range w.h {
+		VADDPS(w.even[m], w.odd[m], w.even[m])
+		VADDPS(w.even[m], w.total[m], w.total[m])
+	}
+	CMPQ(n, U8(0))
+	JNE(LabelRef("eight"))
+}
+
+func (w *lanes) block4() {
+	for i := range 4 {
+		raw, q := z[14+i%2], z[16:20]
+		VMOVDQU32(Mem{Base: w.qs, Disp: 64 * i}, raw)
+		PREFETCHT0(Mem{Base: w.qs, Disp: 64*i + ahead})
+		for s := range 8 { // even places lie in the low half of a word, odd ones in the high half
+			index := raw
+			if s > 0 {
+				index = q[s%2]
+				VPSRLD(U8(uint8(4*s)), raw, index)
+			}
+			VPERMPS(z[31], index, q[2+s%2])
+			sums, disp := w.even, 0
+			if s >= 4 {
+				sums, disp = w.odd, 64
+			}
+			w.times(q[2+s%2], disp+4*(4*i+s%4), sums)
+		}
+	}
+}
+
+func (w *lanes) block8() {
+	for i := range 4 {
+		raw := z[14:16]
+		for r := range 2 {
+			VMOVDQU32(Mem{Base: w.qs, Disp: 64 * (2*i + r)}, raw[r])
+			PREFETCHT0(Mem{Base: w.qs, Disp: 64*(2*i+r) + 2*ahead})
+		}
+		for s, place := range [4][2]int{{0, 0}, {1, 0}, {0, 1}, {1, 1}} { // the register, the first byte
+			for odd := range 2 {
+				q, shift := z[16+(2*s+odd)%4], 8*(place[1]+2*odd)
+				if shift > 0 {
+					VPSRLD(U8(uint8(shift)), raw[place[0]], q)
+				} else {
+					VMOVDQA32(raw[place[0]], q)
+				}
+				VPTERNLOGD(U8(0xEA), z[30], z[27], q) // (q & z27) | z30
+				VSUBPS(z[31], q, q)
+				w.times(q, 64*odd+4*(4*i+s), [][]reg.VecPhysical{w.even, w.odd}[odd])
+			}
+		}
+	}
+}
+
+// floatTables are the tables written, by their zero.
+var floatTables = map[int]Mem{}
+
+// floatTable holds 0-zero … 15-zero.
+func floatTable(zero int) Mem {
+	if m, ok := floatTables[zero]; ok {
+		return m
+	}
+	m := GLOBL(fmt.Sprintf("floats%d", zero), RODATA|NOPTR)
+	floatTables[zero] = m
+	for i := range 16 {
+		DATA(4*i, F32(float32(i-zero)))
+	}
+	return m
+}
+
+// tileFloats writes tileFloatsAVX512.
+func tileFloats() {
+	TEXT("tileFloatsAVX512", NOSPLIT, "func(n int, words *uint32, dst *float32)")
+	Pragma("noescape")
+	Doc("tileFloatsAVX512 turns n times 16 pairs into the 16 floats at even places and the 16 at odd ones.")
+	n, words, dst := param("n"), param("words"), param("dst")
+	fill(0xffff0000, z[2])
+	Label("loop")
+	VMOVDQU32(Mem{Base: words}, z[0])
+	VPANDD(z[0], z[2], z[1])
+	VPSLLD(U8(16), z[0], z[0])
+	VMOVUPS(z[0], Mem{Base: dst})
+	VMOVUPS(z[1], Mem{Base: dst, Disp: 64})
+	ADDQ(U8(64), words)
+	ADDQ(U32(128), dst)
+	DECQ(n)
+	JNZ(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
 }
