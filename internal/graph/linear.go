@@ -16,14 +16,14 @@ func (l *linear) forward(r *run, dst []float32, op *kernel.Operand, x, params, l
 	}
 	l.lower(r, x, params, low, seed)
 	_, b := l.pair(params, r.rank)
-	r.gang.Gemm(false, true, r.n, l.out, r.rank, r.alpha, low, b, 1, dst)
+	r.gang.LowRankUp(dst, low, b, r.n, l.out, r.rank, r.alpha, r.options.Precision)
 }
 
 // lower computes low = dropout(x)·Aᵀ.
 func (l *linear) lower(r *run, x, params, low []float32, seed uint64) {
 	if l.adapted {
 		a, _ := l.pair(params, r.rank)
-		r.gang.LowRank(low, x, a, r.n, l.in, r.rank, r.dropout(), l.salted(seed))
+		r.gang.LowRank(low, x, a, r.n, l.in, r.rank, r.dropout(), l.salted(seed), r.options.Precision)
 	}
 }
 
@@ -48,9 +48,8 @@ func (l *linear) lowerBack(r *run, dx, dy, x, params, grads, low []float32, seed
 	a, b := l.pair(params, r.rank)
 	da, db := l.pair(grads, r.rank)
 	dlow := r.arena.dlow[:r.n*r.rank]
-	r.gang.Gemm(false, false, r.n, r.rank, l.out, r.alpha, dy, b, 0, dlow)
-	r.gang.Gemm(true, false, l.out, r.rank, r.n, r.alpha, dy, low, 1, db)
-	r.gang.LowRankBack(dx, da, dlow, x, a, r.n, l.in, r.rank, r.dropout(), l.salted(seed), fresh)
+	r.gang.LowRankUpBack(dlow, db, dy, low, b, r.n, l.out, r.rank, r.alpha, r.options.Precision)
+	r.gang.LowRankBack(dx, da, dlow, x, a, r.n, l.in, r.rank, r.dropout(), l.salted(seed), fresh, r.options.Precision)
 }
 
 // pair cuts A and B out of the parameters of a block, or their gradients.

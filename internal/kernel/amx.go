@@ -54,6 +54,13 @@ var pairConfigs, blockConfigs = func() (p [2*tileRows + 1]tileConfig, b [tileRow
 	return p, b
 }()
 
+// A tilePairs computes c = a·b, or adds it to c when add is 1, for np panels.
+//
+//	a (rows, k2), rows rs pairs apart; k2 is a multiple of 16
+//	b (np, k2, 32), panels bs words apart
+//	c (rows, np*32), rows ldc numbers apart
+type tilePairs func(np, groups, k2 int, a *uint32, rs int, b *uint32, bs int, c *float32, ldc int, add int, config *byte)
+
 // A tileBlocks is an element of tileLoops.blocks.
 type tileBlocks func(np, nblk, extra, groups, rows int, b *uint32, ds *uint16, a *uint32, rs int, c *float32, ldc int, sums *float32, config *byte)
 
@@ -65,12 +72,9 @@ type tileLane func(np, nblk, extra int, qs *byte, ds, ms *uint16, a *float32, rs
 
 // tileLoops are the loops on tiles.
 type tileLoops struct {
-	// pairs32 and pairs16 compute c = a·b, or add it to c when add is 1, for groups
-	// of 32 or 16 rows, or for one of as many as the configuration says.
-	//
-	//	a (rows, k2), rows rs pairs apart; k2 is a multiple of 16
-	//	b (k2, 32); c (rows, 32), rows ldc numbers apart
-	pairs32, pairs16 func(groups, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int, config *byte)
+	// pairs32 and pairs16 are for groups of 32 or 16 rows, or for one of as many as
+	// the configuration says.
+	pairs32, pairs16 tilePairs
 
 	// blocks computes c = x·Wᵀ for groups of as many rows as its index, or for one
 	// group of rows rows, and np panels of weights.
@@ -100,10 +104,12 @@ type tileLoops struct {
 	// block two rows of pairs, twice the rounded minimum and twice what that leaves.
 	// Without minima extra is 0 and ms nil.
 	unpack4, unpack8 func(np, nblk, extra int, qs *byte, ms *uint16, dst *uint32)
+
+	low *lowLoops
 }
 
-func tilePairsGeneric(h int) func(groups, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int, config *byte) {
-	return func(groups, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int, config *byte) {
+func tilePairsGeneric(h int) tilePairs {
+	return func(np, groups, k2 int, a *uint32, rs int, b *uint32, bs int, c *float32, ldc int, add int, config *byte) {
 		rows := groups * h
 		if groups == 1 {
 			shapes := (*tileConfig)(unsafe.Pointer(config))
@@ -112,7 +118,9 @@ func tilePairsGeneric(h int) func(groups, k2 int, a *uint32, rs int, b *uint32, 
 				rows += int(shapes[50])
 			}
 		}
-		pairTileGeneric(1)(rows, k2, a, rs, b, c, ldc, add)
+		for p := range np {
+			pairTileGeneric(1)(rows, k2, a, rs, at(b, p*bs), at(c, p*wide), ldc, add)
+		}
 	}
 }
 
@@ -204,6 +212,7 @@ func genericTiles() *tileLoops {
 	t := &tileLoops{
 		pairs32: tilePairsGeneric(32), pairs16: tilePairsGeneric(16),
 		round:   roundTilesGeneric,
+		low:     genericLow(),
 		unpack4: unpackTilesGeneric(4), unpack8: unpackTilesGeneric(8),
 	}
 	for _, h := range tileHeights {
@@ -215,17 +224,17 @@ func genericTiles() *tileLoops {
 // tileHeights are the numbers of rows for which there are loops over blocks.
 var tileHeights = []int{1, 2, 4, 8, 16}
 
-// pairRows multiplies rows i0 … i1-1 of a by one panel of 32 columns.
-func (t *tileLoops) pairRows(k2 int, a []uint32, rs int, b *uint32, c []float32, ldc, i0, i1, add int) {
+// pairRows multiplies rows i0 … i1-1 of a by np panels of 32 columns.
+func (t *tileLoops) pairRows(np, k2 int, a []uint32, rs int, b *uint32, bs int, c []float32, ldc, i0, i1, add int) {
 	if whole := (i1 - i0) / 32; whole > 0 {
-		t.pairs32(whole, k2, &a[i0*rs], rs, b, &c[i0*ldc], ldc, add, &pairConfigs[32][0])
+		t.pairs32(np, whole, k2, &a[i0*rs], rs, b, bs, &c[i0*ldc], ldc, add, &pairConfigs[32][0])
 		i0 += whole * 32
 	}
 	switch rest := i1 - i0; {
 	case rest > tileRows:
-		t.pairs32(1, k2, &a[i0*rs], rs, b, &c[i0*ldc], ldc, add, &pairConfigs[rest][0])
+		t.pairs32(np, 1, k2, &a[i0*rs], rs, b, bs, &c[i0*ldc], ldc, add, &pairConfigs[rest][0])
 	case rest > 0:
-		t.pairs16(1, k2, &a[i0*rs], rs, b, &c[i0*ldc], ldc, add, &pairConfigs[rest][0])
+		t.pairs16(np, 1, k2, &a[i0*rs], rs, b, bs, &c[i0*ldc], ldc, add, &pairConfigs[rest][0])
 	}
 }
 

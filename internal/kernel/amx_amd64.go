@@ -12,12 +12,12 @@ func peakTiles(n int, config *byte)
 // tilePairs32 is tilePairsGeneric on groups of up to 32 rows.
 //
 //go:noescape
-func tilePairs32(groups int, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int, config *byte)
+func tilePairs32(np int, groups int, k2 int, a *uint32, rs int, b *uint32, bs int, c *float32, ldc int, add int, config *byte)
 
 // tilePairs16 is tilePairsGeneric on groups of up to 16 rows.
 //
 //go:noescape
-func tilePairs16(groups int, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int, config *byte)
+func tilePairs16(np int, groups int, k2 int, a *uint32, rs int, b *uint32, bs int, c *float32, ldc int, add int, config *byte)
 
 // tileBlocks16 is tileBlocksGeneric on groups of up to 16 rows.
 //
@@ -103,3 +103,23 @@ func tileLane8x1(np int, nblk int, extra int, qs *byte, ds *uint16, ms *uint16, 
 //
 //go:noescape
 func tileFloatsAVX512(n int, words *uint32, dst *float32)
+
+// dropPairs is Dropout of 32n numbers, rounded to pairs of bfloat16.
+//
+//go:noescape
+func dropPairs(pairs *uint32, x *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)
+
+// dropOverPairs is dropPairs, and writes to dx the numbers of dy with the same mask, as fresh.
+//
+//go:noescape
+func dropOverPairs(pairs *uint32, x *float32, dx *float32, dy *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)
+
+// dropOntoPairs is dropPairs, and writes to dx the numbers of dy with the same mask, added.
+//
+//go:noescape
+func dropOntoPairs(pairs *uint32, x *float32, dx *float32, dy *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)
+
+// weavePairs makes of two rows of 32n numbers of bfloat16 pairs along the rows: 32 at dst, the next 32 step words on.
+//
+//go:noescape
+func weavePairs(n int, x0 *uint32, x1 *uint32, dst *uint32, step int)

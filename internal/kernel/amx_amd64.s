@@ -59,9 +59,9 @@ loop:
 	BYTE $0xc0
 	RET
 
-// func tilePairs32(groups int, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int, config *byte)
-TEXT ·tilePairs32(SB), NOSPLIT, $0-72
-	MOVQ config+64(FP), CX
+// func tilePairs32(np int, groups int, k2 int, a *uint32, rs int, b *uint32, bs int, c *float32, ldc int, add int, config *byte)
+TEXT ·tilePairs32(SB), NOSPLIT, $0-88
+	MOVQ config+80(FP), CX
 
 	// LDTILECFG (CX)
 	BYTE $0xc4
@@ -73,15 +73,17 @@ TEXT ·tilePairs32(SB), NOSPLIT, $0-72
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
-	MOVQ a+16(FP), SI
-	MOVQ rs+24(FP), R8
-	MOVQ b+32(FP), DI
-	MOVQ c+40(FP), DX
-	MOVQ ldc+48(FP), R10
-	MOVQ groups+0(FP), R11
+	MOVQ rs+32(FP), R8
+	MOVQ b+40(FP), DI
+	MOVQ ldc+64(FP), R10
 	SHLQ $0x02, R8
 	SHLQ $0x02, R10
 	MOVQ $0x00000080, R9
+
+panel:
+	MOVQ a+24(FP), SI
+	MOVQ c+56(FP), DX
+	MOVQ groups+8(FP), R11
 
 group:
 	MOVQ SI, AX
@@ -92,9 +94,9 @@ group:
 	SHLQ $0x04, R13
 	ADDQ DX, R13
 	MOVQ DI, R12
-	MOVQ k2+8(FP), CX
+	MOVQ k2+16(FP), CX
 	SHRQ $0x04, CX
-	CMPQ add+56(FP), $0x00
+	CMPQ add+72(FP), $0x00
 	JNE  add
 
 	// TILEZERO T0
@@ -312,6 +314,12 @@ loop:
 	ADDQ AX, DX
 	DECQ R11
 	JNZ  group
+	ADDQ $0x00000080, c+56(FP)
+	MOVQ bs+48(FP), AX
+	SHLQ $0x02, AX
+	ADDQ AX, DI
+	DECQ np+0(FP)
+	JNZ  panel
 
 	// TILERELEASE
 	BYTE $0xc4
@@ -321,9 +329,9 @@ loop:
 	BYTE $0xc0
 	RET
 
-// func tilePairs16(groups int, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int, config *byte)
-TEXT ·tilePairs16(SB), NOSPLIT, $0-72
-	MOVQ config+64(FP), CX
+// func tilePairs16(np int, groups int, k2 int, a *uint32, rs int, b *uint32, bs int, c *float32, ldc int, add int, config *byte)
+TEXT ·tilePairs16(SB), NOSPLIT, $0-88
+	MOVQ config+80(FP), CX
 
 	// LDTILECFG (CX)
 	BYTE $0xc4
@@ -335,22 +343,24 @@ TEXT ·tilePairs16(SB), NOSPLIT, $0-72
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
-	MOVQ a+16(FP), SI
-	MOVQ rs+24(FP), R8
-	MOVQ b+32(FP), DI
-	MOVQ c+40(FP), DX
-	MOVQ ldc+48(FP), R10
-	MOVQ groups+0(FP), R11
+	MOVQ rs+32(FP), R8
+	MOVQ b+40(FP), DI
+	MOVQ ldc+64(FP), R10
 	SHLQ $0x02, R8
 	SHLQ $0x02, R10
 	MOVQ $0x00000080, R9
 
+panel:
+	MOVQ a+24(FP), SI
+	MOVQ c+56(FP), DX
+	MOVQ groups+8(FP), R11
+
 group:
 	MOVQ SI, AX
 	MOVQ DI, R12
-	MOVQ k2+8(FP), CX
+	MOVQ k2+16(FP), CX
 	SHRQ $0x04, CX
-	CMPQ add+56(FP), $0x00
+	CMPQ add+72(FP), $0x00
 	JNE  add
 
 	// TILEZERO T0
@@ -479,6 +489,12 @@ loop:
 	ADDQ AX, DX
 	DECQ R11
 	JNZ  group
+	ADDQ $0x00000080, c+56(FP)
+	MOVQ bs+48(FP), AX
+	SHLQ $0x02, AX
+	ADDQ AX, DI
+	DECQ np+0(FP)
+	JNZ  panel
 
 	// TILERELEASE
 	BYTE $0xc4
@@ -9919,3 +9935,294 @@ loop:
 	JNZ       loop
 	VZEROUPPER
 	RET
+
+// func dropPairs(pairs *uint32, x *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·dropPairs(SB), NOSPLIT, $0-44
+	MOVQ         pairs+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVL         index+24(FP), BX
+	VPBROADCASTD BX, Z20
+	MOVL         k1+32(FP), BX
+	VPBROADCASTD BX, Z21
+	MOVL         threshold+36(FP), BX
+	VPBROADCASTD BX, Z22
+	MOVL         k0+28(FP), BX
+	VPBROADCASTD BX, Z0
+	VBROADCASTSS scale+40(FP), Z23
+	MOVL         $0x00000010, BX
+	VPBROADCASTD BX, Z24
+	MOVL         $0x7feb352d, BX
+	VPBROADCASTD BX, Z25
+	MOVL         $0x846ca68b, BX
+	VPBROADCASTD BX, Z26
+	VPSRLD       $0x01, Z20, Z20
+	VPADDD       Z0, Z20, Z20
+	VPADDD       lanes<>+0(SB), Z20, Z20
+
+loop:
+	VMOVDQA32 Z20, Z1
+	VPADDD    Z24, Z20, Z20
+	VPSRLD    $0x10, Z1, Z0
+	VPXORD    Z0, Z1, Z1
+	VPMULLD   Z25, Z1, Z1
+	VPSRLD    $0x0f, Z1, Z0
+	VPXORD    Z0, Z1, Z1
+	VPMULLD   Z26, Z1, Z1
+	VPSRLD    $0x10, Z1, Z0
+	VPXORD    Z0, Z1, Z1
+	VPXORD    Z21, Z1, Z1
+	VPSRLD    $0x10, Z1, Z0
+	VPXORD    Z0, Z1, Z1
+	VPMULLD   Z25, Z1, Z1
+	VPSRLD    $0x0f, Z1, Z0
+	VPXORD    Z0, Z1, Z1
+	VPMULLD   Z26, Z1, Z1
+	VPSRLD    $0x10, Z1, Z0
+	VPXORD    Z0, Z1, Z1
+	VPSLLD    $0x10, Z1, Z0
+	VPCMPUD   $0x05, Z22, Z0, K1
+	VMOVAPS.Z Z23, K1, Z0
+	VPCMPUD   $0x05, Z22, Z1, K1
+	VMOVAPS.Z Z23, K1, Z1
+	VMULPS    (CX), Z0, Z2
+	VMULPS    64(CX), Z1, Z3
+
+	// VCVTNE2PS2BF16 Z2, Z3, Z4
+	LONG    $0x4867f262
+	WORD    $0xe272
+	VMOVUPS Z4, (AX)
+	ADDQ    $0x40, AX
+	SUBQ    $-128, CX
+	DECQ    DX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
+DATA lanes<>+0(SB)/4, $0x00000000
+DATA lanes<>+4(SB)/4, $0x00000001
+DATA lanes<>+8(SB)/4, $0x00000002
+DATA lanes<>+12(SB)/4, $0x00000003
+DATA lanes<>+16(SB)/4, $0x00000004
+DATA lanes<>+20(SB)/4, $0x00000005
+DATA lanes<>+24(SB)/4, $0x00000006
+DATA lanes<>+28(SB)/4, $0x00000007
+DATA lanes<>+32(SB)/4, $0x00000008
+DATA lanes<>+36(SB)/4, $0x00000009
+DATA lanes<>+40(SB)/4, $0x0000000a
+DATA lanes<>+44(SB)/4, $0x0000000b
+DATA lanes<>+48(SB)/4, $0x0000000c
+DATA lanes<>+52(SB)/4, $0x0000000d
+DATA lanes<>+56(SB)/4, $0x0000000e
+DATA lanes<>+60(SB)/4, $0x0000000f
+GLOBL lanes<>(SB), RODATA|NOPTR, $64
+
+// func dropOverPairs(pairs *uint32, x *float32, dx *float32, dy *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·dropOverPairs(SB), NOSPLIT, $0-60
+	MOVQ         pairs+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         dx+16(FP), DX
+	MOVQ         dy+24(FP), BX
+	MOVQ         n+32(FP), SI
+	MOVL         index+40(FP), DI
+	VPBROADCASTD DI, Z20
+	MOVL         k1+48(FP), DI
+	VPBROADCASTD DI, Z21
+	MOVL         threshold+52(FP), DI
+	VPBROADCASTD DI, Z22
+	MOVL         k0+44(FP), DI
+	VPBROADCASTD DI, Z0
+	VBROADCASTSS scale+56(FP), Z23
+	MOVL         $0x00000010, DI
+	VPBROADCASTD DI, Z24
+	MOVL         $0x7feb352d, DI
+	VPBROADCASTD DI, Z25
+	MOVL         $0x846ca68b, DI
+	VPBROADCASTD DI, Z26
+	VPSRLD       $0x01, Z20, Z20
+	VPADDD       Z0, Z20, Z20
+	VPADDD       lanes<>+0(SB), Z20, Z20
+
+loop:
+	VMOVDQA32 Z20, Z1
+	VPADDD    Z24, Z20, Z20
+	VPSRLD    $0x10, Z1, Z0
+	VPXORD    Z0, Z1, Z1
+	VPMULLD   Z25, Z1, Z1
+	VPSRLD    $0x0f, Z1, Z0
+	VPXORD    Z0, Z1, Z1
+	VPMULLD   Z26, Z1, Z1
+	VPSRLD    $0x10, Z1, Z0
+	VPXORD    Z0, Z1, Z1
+	VPXORD    Z21, Z1, Z1
+	VPSRLD    $0x10, Z1, Z0
+	VPXORD    Z0, Z1, Z1
+	VPMULLD   Z25, Z1, Z1
+	VPSRLD    $0x0f, Z1, Z0
+	VPXORD    Z0, Z1, Z1
+	VPMULLD   Z26, Z1, Z1
+	VPSRLD    $0x10, Z1, Z0
+	VPXORD    Z0, Z1, Z1
+	VPSLLD    $0x10, Z1, Z0
+	VPCMPUD   $0x05, Z22, Z0, K1
+	VMOVAPS.Z Z23, K1, Z0
+	VPCMPUD   $0x05, Z22, Z1, K1
+	VMOVAPS.Z Z23, K1, Z1
+	VMULPS    (CX), Z0, Z2
+	VMULPS    64(CX), Z1, Z3
+
+	// VCVTNE2PS2BF16 Z2, Z3, Z4
+	LONG    $0x4867f262
+	WORD    $0xe272
+	VMOVUPS Z4, (AX)
+	VMULPS  (BX), Z0, Z0
+	VMOVUPS Z0, (DX)
+	VMULPS  64(BX), Z1, Z1
+	VMOVUPS Z1, 64(DX)
+	ADDQ    $0x40, AX
+	SUBQ    $-128, CX
+	SUBQ    $-128, DX
+	SUBQ    $-128, BX
+	DECQ    SI
+	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func dropOntoPairs(pairs *uint32, x *float32, dx *float32, dy *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·dropOntoPairs(SB), NOSPLIT, $0-60
+	MOVQ         pairs+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         dx+16(FP), DX
+	MOVQ         dy+24(FP), BX
+	MOVQ         n+32(FP), SI
+	MOVL         index+40(FP), DI
+	VPBROADCASTD DI, Z20
+	MOVL         k1+48(FP), DI
+	VPBROADCASTD DI, Z21
+	MOVL         threshold+52(FP), DI
+	VPBROADCASTD DI, Z22
+	MOVL         k0+44(FP), DI
+	VPBROADCASTD DI, Z0
+	VBROADCASTSS scale+56(FP), Z23
+	MOVL         $0x00000010, DI
+	VPBROADCASTD DI, Z24
+	MOVL         $0x7feb352d, DI
+	VPBROADCASTD DI, Z25
+	MOVL         $0x846ca68b, DI
+	VPBROADCASTD DI, Z26
+	VPSRLD       $0x01, Z20, Z20
+	VPADDD       Z0, Z20, Z20
+	VPADDD       lanes<>+0(SB), Z20, Z20
+
+loop:
+	VMOVDQA32 Z20, Z1
+	VPADDD    Z24, Z20, Z20
+	VPSRLD    $0x10, Z1, Z0
+	VPXORD    Z0, Z1, Z1
+	VPMULLD   Z25, Z1, Z1
+	VPSRLD    $0x0f, Z1, Z0
+	VPXORD    Z0, Z1, Z1
+	VPMULLD   Z26, Z1, Z1
+	VPSRLD    $0x10, Z1, Z0
+	VPXORD    Z0, Z1, Z1
+	VPXORD    Z21, Z1, Z1
+	VPSRLD    $0x10, Z1, Z0
+	VPXORD    Z0, Z1, Z1
+	VPMULLD   Z25, Z1, Z1
+	VPSRLD    $0x0f, Z1, Z0
+	VPXORD    Z0, Z1, Z1
+	VPMULLD   Z26, Z1, Z1
+	VPSRLD    $0x10, Z1, Z0
+	VPXORD    Z0, Z1, Z1
+	VPSLLD    $0x10, Z1, Z0
+	VPCMPUD   $0x05, Z22, Z0, K1
+	VMOVAPS.Z Z23, K1, Z0
+	VPCMPUD   $0x05, Z22, Z1, K1
+	VMOVAPS.Z Z23, K1, Z1
+	VMULPS    (CX), Z0, Z2
+	VMULPS    64(CX), Z1, Z3
+
+	// VCVTNE2PS2BF16 Z2, Z3, Z4
+	LONG    $0x4867f262
+	WORD    $0xe272
+	VMOVUPS Z4, (AX)
+	VMULPS  (BX), Z0, Z0
+	VADDPS  (DX), Z0, Z0
+	VMOVUPS Z0, (DX)
+	VMULPS  64(BX), Z1, Z1
+	VADDPS  64(DX), Z1, Z1
+	VMOVUPS Z1, 64(DX)
+	ADDQ    $0x40, AX
+	SUBQ    $-128, CX
+	SUBQ    $-128, DX
+	SUBQ    $-128, BX
+	DECQ    SI
+	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func weavePairs(n int, x0 *uint32, x1 *uint32, dst *uint32, step int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·weavePairs(SB), NOSPLIT, $0-40
+	MOVQ      n+0(FP), AX
+	MOVQ      x0+8(FP), CX
+	MOVQ      x1+16(FP), DX
+	MOVQ      dst+24(FP), BX
+	MOVQ      step+32(FP), SI
+	SHLQ      $0x02, SI
+	VMOVDQU32 woven<>+0(SB), Z30
+	VMOVDQU32 woven<>+64(SB), Z31
+
+loop:
+	VMOVDQU32 (CX), Z0
+	VMOVDQU32 (DX), Z1
+	VMOVDQA32 Z30, Z2
+	VPERMI2W  Z1, Z0, Z2
+	VMOVDQU32 Z2, (BX)
+	VMOVDQA32 Z31, Z3
+	VPERMI2W  Z1, Z0, Z3
+	VMOVDQU32 Z3, 64(BX)
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	ADDQ      SI, BX
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+DATA woven<>+0(SB)/4, $0x00200000
+DATA woven<>+4(SB)/4, $0x00210001
+DATA woven<>+8(SB)/4, $0x00220002
+DATA woven<>+12(SB)/4, $0x00230003
+DATA woven<>+16(SB)/4, $0x00240004
+DATA woven<>+20(SB)/4, $0x00250005
+DATA woven<>+24(SB)/4, $0x00260006
+DATA woven<>+28(SB)/4, $0x00270007
+DATA woven<>+32(SB)/4, $0x00280008
+DATA woven<>+36(SB)/4, $0x00290009
+DATA woven<>+40(SB)/4, $0x002a000a
+DATA woven<>+44(SB)/4, $0x002b000b
+DATA woven<>+48(SB)/4, $0x002c000c
+DATA woven<>+52(SB)/4, $0x002d000d
+DATA woven<>+56(SB)/4, $0x002e000e
+DATA woven<>+60(SB)/4, $0x002f000f
+DATA woven<>+64(SB)/4, $0x00300010
+DATA woven<>+68(SB)/4, $0x00310011
+DATA woven<>+72(SB)/4, $0x00320012
+DATA woven<>+76(SB)/4, $0x00330013
+DATA woven<>+80(SB)/4, $0x00340014
+DATA woven<>+84(SB)/4, $0x00350015
+DATA woven<>+88(SB)/4, $0x00360016
+DATA woven<>+92(SB)/4, $0x00370017
+DATA woven<>+96(SB)/4, $0x00380018
+DATA woven<>+100(SB)/4, $0x00390019
+DATA woven<>+104(SB)/4, $0x003a001a
+DATA woven<>+108(SB)/4, $0x003b001b
+DATA woven<>+112(SB)/4, $0x003c001c
+DATA woven<>+116(SB)/4, $0x003d001d
+DATA woven<>+120(SB)/4, $0x003e001e
+DATA woven<>+124(SB)/4, $0x003f001f
+GLOBL woven<>(SB), RODATA|NOPTR, $128

@@ -11,6 +11,7 @@ func amxTiles() *tileLoops {
 		lanes8:  [laneRows + 1]tileLane{1: tileLane8x1, 2: tileLane8x2, 3: tileLane8x3, 4: tileLane8x4},
 		floats:  tileFloatsAVX512,
 		round:   roundTilesAVX512,
+		low:     &lowLoops{drop: dropPairs, over: dropOverPairs, onto: dropOntoPairs, weave: weavePairs},
 		unpack4: unpackTiles4, unpack8: unpackTiles8,
 	}
 }

@@ -172,6 +172,9 @@ func (t *trial) tiles(np, nblk int) error {
 	if ours == nil {
 		return nil
 	}
+	if err := t.lowTiles(ours.low, twin.low, nblk); err != nil {
+		return err
+	}
 	for rows := 1; rows <= 2*tileRows+3; rows++ {
 		if err := t.tileRows(ours, twin, rows, np, nblk); err != nil {
 			return fmt.Errorf("%d rows in tiles: %w", rows, err)
@@ -180,14 +183,52 @@ func (t *trial) tiles(np, nblk int) error {
 	return nil
 }
 
+// lowTiles compares the loops of low-rank products, the same bits.
+func (t *trial) lowTiles(ours, twin *lowLoops, nblk int) error {
+	const index, k0, k1, threshold, scale = 64, 7, 11, 1 << 30, 1.25
+	n := nblk * block
+	x, dy := t.float32s(n), t.float32s(n)
+	got, want := t.pairs(n/2), make([]uint32, n/2)
+	dx, dxWant := t.outputs(n)
+	for name, f := range map[string]func(l *lowLoops, pairs []uint32, dx []float32){
+		"drop": func(l *lowLoops, pairs []uint32, _ []float32) {
+			l.drop(&pairs[0], &x[0], nblk, index, k0, k1, threshold, scale)
+		},
+		"over": func(l *lowLoops, pairs []uint32, dx []float32) {
+			l.over(&pairs[0], &x[0], &dx[0], &dy[0], nblk, index, k0, k1, threshold, scale)
+		},
+		"onto": func(l *lowLoops, pairs []uint32, dx []float32) {
+			l.onto(&pairs[0], &x[0], &dx[0], &dy[0], nblk, index, k0, k1, threshold, scale)
+		},
+	} {
+		f(ours, got, dx)
+		f(twin, want, dxWant)
+		if !slices.Equal(got, want) {
+			return fmt.Errorf("%s, in pairs: %w", name, errTwins)
+		}
+		if err := same(dx, dxWant, name); err != nil {
+			return err
+		}
+	}
+	step := 3 * wide
+	rows, woven, wovenWant := t.pairs(n), t.pairs((nblk-1)*step+wide), make([]uint32, (nblk-1)*step+wide)
+	copy(wovenWant, woven)
+	ours.weave(nblk, &rows[0], &rows[n/2], &woven[0], step)
+	twin.weave(nblk, &rows[0], &rows[n/2], &wovenWant[0], step)
+	if !slices.Equal(woven, wovenWant) {
+		return fmt.Errorf("rows woven: %w", errTwins)
+	}
+	return nil
+}
+
 func (t *trial) tileRows(ours, twin *tileLoops, rows, np, nblk int) error {
 	k2, extra := nblk*tileRows, extraTiles(nblk)
 	for add := range 2 {
-		a, b := t.pairs(rows*(k2+16)-16), t.pairs(k2*wide)
-		ldc := wide + 16
-		got, want := t.outputs((rows-1)*ldc + wide)
-		ours.pairRows(k2, a, k2+16, &b[0], got, ldc, 0, rows, add)
-		twin.pairRows(k2, a, k2+16, &b[0], want, ldc, 0, rows, add)
+		a, b := t.pairs(rows*(k2+16)-16), t.pairs(np*k2*wide)
+		ldc := np*wide + 16
+		got, want := t.outputs((rows-1)*ldc + np*wide)
+		ours.pairRows(np, k2, a, k2+16, &b[0], k2*wide, got, ldc, 0, rows, add)
+		twin.pairRows(np, k2, a, k2+16, &b[0], k2*wide, want, ldc, 0, rows, add)
 		if err := near(got, want); err != nil {
 			return fmt.Errorf("pairs of bfloat16: %w", err)
 		}

@@ -16,8 +16,15 @@ const (
 // LowRank computes low = dropout(x)·aᵀ.
 //
 //	x is (n, in), a is (rank, in), low is (n, rank)
-func (g *Gang) LowRank(low, x, a []float32, n, in, rank int, p float32, seed uint64) {
+//
+// Fast lets the level round what is multiplied to bfloat16, here and in the other
+// low-rank products.
+func (g *Gang) LowRank(low, x, a []float32, n, in, rank int, p float32, seed uint64, precision Precision) {
 	checkLow(low, x, a, n, in, rank)
+	if g.onTiles(precision, in) && n > 0 {
+		g.lowTiles(low, x, a, n, in, rank, p, seed)
+		return
+	}
 	own := g.borrowOwn()
 	defer g.giveBack(own)
 	if p > 0 && in%block != 0 { // a row of masks begins inside a word of random bits
@@ -48,6 +55,33 @@ func (g *Gang) LowRank(low, x, a []float32, n, in, rank int, p float32, seed uin
 	})
 }
 
+// LowRankUp adds alpha·low·bᵀ to dst, the outer half of a low-rank product.
+//
+//	dst is (n, out), low is (n, rank), b is (out, rank)
+func (g *Gang) LowRankUp(dst, low, b []float32, n, out, rank int, alpha float32, precision Precision) {
+	checkLow(low, dst, b, n, out, rank)
+	if g.onTiles(precision, out) && n > 0 {
+		g.raiseTiles(dst, low, b, n, out, rank, alpha)
+		return
+	}
+	g.Gemm(false, true, n, out, rank, alpha, low, b, 1, dst)
+}
+
+// LowRankUpBack is the backward of LowRankUp, given the gradient dy of dst: it
+// writes that of low to dlow, and adds that of b to db.
+//
+//	dy is (n, out), low and dlow are (n, rank), b and db (out, rank)
+func (g *Gang) LowRankUpBack(dlow, db, dy, low, b []float32, n, out, rank int, alpha float32, precision Precision) {
+	checkLow(low, dy, b, n, out, rank)
+	checkLow(dlow, dy, db, n, out, rank)
+	if g.onTiles(precision, out) && n > 0 {
+		g.raiseBackTiles(dlow, db, dy, low, b, n, out, rank, alpha)
+		return
+	}
+	g.Gemm(false, false, n, rank, out, alpha, dy, b, 0, dlow)
+	g.Gemm(true, false, out, rank, n, alpha, dy, low, 1, db)
+}
+
 func lowWidth(rank int) int {
 	if rank <= narrow {
 		return narrow
@@ -60,11 +94,15 @@ func lowWidth(rank int) int {
 // fresh, its old content does not count.
 //
 //	dx and x are (n, in), da and a (rank, in), dlow is (n, rank)
-func (g *Gang) LowRankBack(dx, da, dlow, x, a []float32, n, in, rank int, p float32, seed uint64, fresh bool) {
+func (g *Gang) LowRankBack(dx, da, dlow, x, a []float32, n, in, rank int, p float32, seed uint64, fresh bool, precision Precision) {
 	checkLow(dlow, x, a, n, in, rank)
 	mustHold("da of LowRankBack", len(da), rank*in)
 	if dx != nil {
 		mustHold("dx of LowRankBack", len(dx), n*in)
+	}
+	if g.onTiles(precision, in) && n > 0 {
+		g.lowBackTiles(dx, da, dlow, x, a, n, in, rank, p, seed, fresh)
+		return
 	}
 	b := &lowBack{g, dx, da, dlow, x, a, n, in, rank, p, seed, fresh}
 	if p > 0 && in%block != 0 {

@@ -3,6 +3,7 @@ package kernel_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"afina/internal/kernel"
@@ -17,7 +18,8 @@ func TestLowRank(t *testing.T) {
 				for _, fresh := range []bool{false, true} {
 					n, in, rank := shape[0], shape[1], shape[2]
 					t.Run(fmt.Sprintf("%v p=%v fresh=%v", shape, p, fresh), func(t *testing.T) {
-						lowRank(t, g, rng, n, in, rank, p, fresh)
+						lowRank(t, g, rng, n, in, rank, p, fresh, kernel.Exact, 1e-6)
+						lowRank(t, g, rng, n, in, rank, p, fresh, kernel.Fast, 3e-2)
 					})
 				}
 			}
@@ -25,20 +27,20 @@ func TestLowRank(t *testing.T) {
 	})
 }
 
-func lowRank(t *testing.T, g *kernel.Gang, rng *rand.Rand, n, in, rank int, p float32, fresh bool) {
+func lowRank(t *testing.T, g *kernel.Gang, rng *rand.Rand, n, in, rank int, p float32, fresh bool, precision kernel.Precision, bound float64) {
 	x, a, dlow := normal(n*in, rng), normal(rank*in, rng), normal(n*rank, rng)
 	dx, da := normal(n*in, rng), normal(rank*in, rng)
 	masked, grad := make([]float32, n*in), make([]float32, n*in)
 	g.Dropout(masked, x, p, 5)
 	near := func(what string, got, want []float32) {
 		t.Helper()
-		if d := distance(got, want); d > 1e-6 {
+		if d := distance(got, want); d > bound {
 			t.Errorf("%s is off by %g", what, d)
 		}
 	}
 	want, low := make([]float32, n*rank), make([]float32, n*rank)
 	g.Gemm(false, true, n, rank, in, 1, masked, a, 0, want)
-	g.LowRank(low, x, a, n, in, rank, p, 5)
+	g.LowRank(low, x, a, n, in, rank, p, 5, precision)
 	near("low", low, want)
 
 	g.Gemm(false, false, n, in, rank, 1, dlow, a, 0, grad)
@@ -51,9 +53,21 @@ func lowRank(t *testing.T, g *kernel.Gang, rng *rand.Rand, n, in, rank int, p fl
 	}
 	g.Gemm(true, false, rank, in, n, 1, dlow, masked, 1, wantA)
 	again := append([]float32(nil), da...)
-	g.LowRankBack(dx, da, dlow, x, a, n, in, rank, p, 5, fresh)
+	g.LowRankBack(dx, da, dlow, x, a, n, in, rank, p, 5, fresh, precision)
 	near("dx", dx, wantX)
 	near("da", da, wantA)
-	g.LowRankBack(nil, again, dlow, x, a, n, in, rank, p, 5, false)
+	g.LowRankBack(nil, again, dlow, x, a, n, in, rank, p, 5, false, precision)
 	near("da alone", again, wantA)
+
+	// The outer half, with x in the part of the result.
+	y, b, db, dl := normal(n*in, rng), normal(in*rank, rng), normal(in*rank, rng), make([]float32, n*rank)
+	wantY, wantB, wantLow := slices.Clone(y), slices.Clone(db), make([]float32, n*rank)
+	g.Gemm(false, true, n, in, rank, 0.5, low, b, 1, wantY)
+	g.LowRankUp(y, low, b, n, in, rank, 0.5, precision)
+	near("y", y, wantY)
+	g.Gemm(false, false, n, rank, in, 0.5, x, b, 0, wantLow)
+	g.Gemm(true, false, in, rank, n, 0.5, x, low, 1, wantB)
+	g.LowRankUpBack(dl, db, x, low, b, n, in, rank, 0.5, precision)
+	near("dlow", dl, wantLow)
+	near("db", db, wantB)
 }

@@ -156,13 +156,13 @@ func (g *Gang) matMulPairs(dst []float32, x *Operand, w *Matrix) {
 func (g *Gang) pairRows(k2 int, a []uint32, rs int, b *uint32, c []float32, ldc, i0, i1, cols, add int) {
 	if t := g.kit.tiles; t != nil {
 		if cols >= wide {
-			t.pairRows(k2, a, rs, b, c, ldc, i0, i1, add)
+			t.pairRows(1, k2, a, rs, b, 0, c, ldc, i0, i1, add)
 			return
 		}
 		s := g.borrow()
 		defer g.giveBack(s)
 		edge := s.float32s((i1 - i0) * wide)
-		t.pairRows(k2, a[i0*rs:], rs, b, edge, wide, 0, i1-i0, 0)
+		t.pairRows(1, k2, a[i0*rs:], rs, b, 0, edge, wide, 0, i1-i0, 0)
 		merge(c[i0*ldc:], ldc, edge, wide, i1-i0, cols, add)
 		return
 	}

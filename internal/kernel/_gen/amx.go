@@ -99,6 +99,7 @@ func amx() {
 		tileLane(h, 8)
 	}
 	tileFloats()
+	lowTiles()
 }
 
 // peakTiles writes a loop of products on registers.
@@ -120,22 +121,19 @@ func peakTiles() {
 	RET()
 }
 
-// tilePairs writes tilePairs<rows>: groups of up to so many rows times a panel of
+// tilePairs writes tilePairs<rows>: groups of up to so many rows times np panels of
 // pairs, 32 columns wide.
 func tilePairs(rows int) {
-	TEXT(fmt.Sprintf("tilePairs%d", rows), NOSPLIT, "func(groups, k2 int, a *uint32, rs int, b *uint32, c *float32, ldc int, add int, config *byte)")
+	TEXT(fmt.Sprintf("tilePairs%d", rows), NOSPLIT, "func(np, groups, k2 int, a *uint32, rs int, b *uint32, bs int, c *float32, ldc int, add int, config *byte)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("tilePairs%d is tilePairsGeneric on groups of up to %d rows.", rows, rows))
 	a, rs, b, c, ldc := reg.RSI, reg.R8, reg.RDI, reg.RDX, reg.R10
 	width, x, x2, right, c2, n, groups := reg.R9, reg.RAX, reg.RBX, reg.R12, reg.R13, reg.RCX, reg.R11
 	into("config", n)
 	LDTILECFG(n)
-	into("a", a)
 	into("rs", rs)
 	into("b", b)
-	into("c", c)
 	into("ldc", ldc)
-	into("groups", groups)
 	SHLQ(U8(2), rs)
 	SHLQ(U8(2), ldc)
 	MOVQ(U32(4*32), width)
@@ -148,6 +146,10 @@ func tilePairs(rows int) {
 			f(3, tileMem{c2, ldc, 64})
 		}
 	}
+	Label("panel")
+	into("a", a)
+	into("c", c)
+	into("groups", groups)
 	Label("group")
 	MOVQ(a, x)
 	if two {
@@ -196,6 +198,12 @@ func tilePairs(rows int) {
 	ADDQ(x, c)
 	DECQ(groups)
 	JNZ(LabelRef("group"))
+	ADDQ(U32(4*32), slot("c"))
+	MOVQ(slot("bs"), x)
+	SHLQ(U8(2), x)
+	ADDQ(x, b)
+	DECQ(slot("np"))
+	JNZ(LabelRef("panel"))
 	TILERELEASE()
 	RET()
 }
