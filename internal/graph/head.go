@@ -80,6 +80,7 @@ func (h *head) chunk(x []float32) float64 {
 		copy(rows[i*hidden:(i+1)*hidden], x[int(t)*hidden:])
 	}
 	r.norm(normed, rows, n, m.OutputNorm)
+	h.operand.Dense = true
 	r.gang.Prepare(&h.operand, normed, n, hidden, r.options.Precision)
 	vocab := m.Output.Weight.Rows
 	logits := c.logits[:n*vocab]

@@ -163,7 +163,8 @@ type arena struct {
 func newArena(m *model.Model, a *lora.Adapter, o Options) *arena {
 	return &arena{
 		widths: widthsOf(m, a, o), vocab: m.Output.Weight.Rows,
-		acts: make([]activations, kept(m, o)), values: make([]slab, m.Dims.Layers),
+		scratch: scratch{outer: kernel.Operand{Dense: true}, inner: kernel.Operand{Dense: true}},
+		acts:    make([]activations, kept(m, o)), values: make([]slab, m.Dims.Layers),
 	}
 }
 

@@ -26,7 +26,7 @@ const (
 	tileGroup   = 128       // rows that go through a group of panels together
 	tileRoom    = 128 << 10 // bytes of unpacked weights at a time
 	tileRoomFew = 40 << 10  // for few rows: they are read once
-	tileDepth   = 512       // rows of w that a backward product unpacks at a time
+	tileDepth   = 512       // numbers along k of a panel that stays in the first cache
 	laneRows    = 4         // so few rows are computed without tiles
 )
 
@@ -104,6 +104,10 @@ type tileLoops struct {
 	// block two rows of pairs, twice the rounded minimum and twice what that leaves.
 	// Without minima extra is 0 and ms nil.
 	unpack4, unpack8 func(np, nblk, extra int, qs *byte, ms *uint16, dst *uint32)
+
+	// dense4 and dense8 write blocks of a panel as the numbers they stand for: pairs in
+	// the order of wholeOrder, (16·nblk, 16) in rows of 32. ms is nil without minima.
+	dense4, dense8 func(nblk int, qs *byte, ds, ms *uint16, dst *uint32)
 
 	low *lowLoops
 }
@@ -207,11 +211,34 @@ func unpackTilesGeneric(bits int) func(np, nblk, extra int, qs *byte, ms *uint16
 	}
 }
 
+func denseGeneric(bits int) func(nblk int, qs *byte, ds, ms *uint16, dst *uint32) {
+	unpack, zero := unpacking(bits), map[int]float32{4: zero4, 8: zero8}[bits]
+	return func(nblk int, qs *byte, ds, ms *uint16, dst *uint32) {
+		out := unsafe.Slice(dst, (nblk*tileRows-1)*wide+narrow)
+		var u [block]int32
+		for b := range nblk {
+			for j := range narrow {
+				unpack(&u, unsafe.Slice(at(qs, b*blockBytes(bits)), blockBytes(bits)), j)
+				d := quant.F16ToF32(*at(ds, b*narrow+j))
+				m := float32(-zero * d)
+				if ms != nil {
+					m = quant.F16ToF32(*at(ms, b*narrow+j))
+				}
+				number := func(i int) float32 { return float32(math.FMA(float64(u[wholeOrder[i]]), float64(d), float64(m))) }
+				for i := range tileRows {
+					out[(b*tileRows+i)*wide+j] = pair(number(2*i), number(2*i+1))
+				}
+			}
+		}
+	}
+}
+
 // genericTiles is the definition of the loops on tiles. No level computes with it.
 func genericTiles() *tileLoops {
 	t := &tileLoops{
 		pairs32: tilePairsGeneric(32), pairs16: tilePairsGeneric(16),
-		round:   roundTilesGeneric,
+		round:  roundTilesGeneric,
+		dense4: denseGeneric(4), dense8: denseGeneric(8),
 		low:     genericLow(),
 		unpack4: unpackTilesGeneric(4), unpack8: unpackTilesGeneric(8),
 	}
@@ -330,9 +357,60 @@ func (w *Matrix) sweep() int {
 	return max(1, min(w.panels/16, chunkBytes/perPanel))
 }
 
+// densePanels is how many panels of 32 columns a chunk of a product with unpacked
+// numbers takes.
+const densePanels = 3
+
+// matMulDense multiplies bfloat16 activations by weights rounded to bfloat16.
+func (g *Gang) matMulDense(dst []float32, x *Operand, w *Matrix) {
+	t, f, dense := g.kit.tiles, &x.tiles, g.kit.tiles.dense4
+	if w.form.bits() == 8 {
+		dense = t.dense8
+	}
+	g.run(newGrid((w.Rows+wide-1)/wide, densePanels, x.n, 1024), func(p0, p1, i0, i1 int) {
+		s := g.borrow()
+		defer g.giveBack(s)
+		room := s.uint32s(densePanels * tileDepth / 2 * wide)
+		for b := 0; b < w.blocks; b += tileDepth / block {
+			n := min(tileDepth/block, w.blocks-b)
+			k2 := n * tileRows
+			for p := 2 * p0; p < 2*p1; p++ {
+				to := room[(p/2-p0)*k2*wide+p%2*narrow:]
+				if p >= w.panels {
+					clearHalf(to, k2)
+					continue
+				}
+				q, d := w.offsets(p, b)
+				dense(n, &w.qs[q], &w.ds[d], w.minima(d), &to[0])
+			}
+			whole := min(p1, w.Rows/wide) - p0
+			for i := i0; i < i1; i += tileGroup {
+				end, a := min(i+tileGroup, i1), f.words[b*narrow:]
+				if whole > 0 {
+					t.pairRows(whole, k2, a, f.rs, &room[0], k2*wide, dst[p0*wide:], w.Rows, i, end, min(b, 1))
+				}
+				if p0+whole < p1 {
+					g.pairRows(k2, a, f.rs, &room[whole*k2*wide], dst[(p0+whole)*wide:], w.Rows, i, end, w.Rows%wide, min(b, 1))
+				}
+			}
+		}
+	})
+}
+
+// clearHalf writes zeros to 16 columns of k2 rows of 32.
+func clearHalf(x []uint32, k2 int) {
+	for i := range k2 {
+		clear(x[i*wide:][:narrow])
+	}
+}
+
 // matMulTiles multiplies bfloat16 activations by quantised weights on tiles.
 func (g *Gang) matMulTiles(dst []float32, x *Operand, w *Matrix) {
-	if x.n <= laneRows {
+	switch {
+	case x.Dense:
+		g.matMulDense(dst, x, w)
+		return
+	case x.n <= laneRows:
 		g.matMulLanes(dst, x, w)
 		return
 	}

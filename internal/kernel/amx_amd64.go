@@ -104,6 +104,16 @@ func tileLane8x1(np int, nblk int, extra int, qs *byte, ds *uint16, ms *uint16, 
 //go:noescape
 func tileFloatsAVX512(n int, words *uint32, dst *float32)
 
+// dense4 is denseGeneric for 4 bits.
+//
+//go:noescape
+func dense4(nblk int, qs *byte, ds *uint16, ms *uint16, dst *uint32)
+
+// dense8 is denseGeneric for 8 bits.
+//
+//go:noescape
+func dense8(nblk int, qs *byte, ds *uint16, ms *uint16, dst *uint32)
+
 // dropPairs is Dropout of 32n numbers, rounded to pairs of bfloat16.
 //
 //go:noescape

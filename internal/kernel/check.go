@@ -269,6 +269,17 @@ func (t *trial) tileRows(ours, twin *tileLoops, rows, np, nblk int) error {
 			if err := near(got, want); err != nil {
 				return fmt.Errorf("products with %d-bit weights: %w", bits, err)
 			}
+			dense, plainDense := ours.dense4, twin.dense4
+			if bits == 8 {
+				dense, plainDense = ours.dense8, twin.dense8
+			}
+			numbers := t.pairs(nblk * tileRows * wide)
+			numbersWant := slices.Clone(numbers)
+			dense(nblk, &qs[0], &ds[0], least, &numbers[0])
+			plainDense(nblk, &qs[0], &ds[0], least, &numbersWant[0])
+			if !slices.Equal(numbers, numbersWant) {
+				return fmt.Errorf("%d-bit weights as numbers: %w", bits, errTwins)
+			}
 			if rows > laneRows {
 				continue
 			}

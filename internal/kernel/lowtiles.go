@@ -169,9 +169,11 @@ func (g *Gang) narrowPairs(s *scratch, m, cols, k2 int, a, panels []uint32, alph
 	width := wholes32(cols)
 	c := s.float32s(m * width)
 	g.kit.tiles.pairRows(width/wide, k2, a, k2, &panels[0], k2*wide, c, width, 0, m, 0)
-	scale := g.rows().scale
 	for i := range m {
-		scale(dst[i*cols:][:cols], c[i*width:][:cols], alpha)
+		copy(dst[i*cols:][:cols], c[i*width:])
+	}
+	if alpha != 1 {
+		g.rows().scale(dst[:m*cols], dst[:m*cols], alpha)
 	}
 }
 
@@ -197,14 +199,21 @@ func (g *Gang) raiseTiles(dst, low, b []float32, n, out, rank int, alpha float32
 // multiple of 32.
 func (g *Gang) scaledRows(s *scratch, pairs []uint32, rows []float32, rank int, alpha float32) {
 	width, n := wholes32(rank), len(rows)/rank
-	scaled := s.float32s(n * width)
-	scale := g.rows().scale
-	for i := range n {
-		row := scaled[i*width:][:width]
-		scale(row[:rank], rows[i*rank:][:rank], alpha)
-		clear(row[rank:])
+	room := s.float32s(len(rows) + n*width)
+	scaled, spread := rows, room[len(rows):]
+	if alpha != 1 {
+		scaled = room[:len(rows)]
+		g.rows().scale(scaled, rows, alpha)
 	}
-	g.kit.round(n*width/block, &scaled[0], &pairs[0])
+	if rank == width {
+		g.kit.round(len(rows)/block, &scaled[0], &pairs[0])
+		return
+	}
+	for i := range n {
+		row := spread[i*width:][:width]
+		clear(row[copy(row, scaled[i*rank:][:rank]):])
+	}
+	g.kit.round(n*width/block, &spread[0], &pairs[0])
 }
 
 // turnedRows writes alpha times the transpose of at most 32 rows of rank numbers
@@ -259,15 +268,31 @@ func (g *Gang) raiseBackTiles(dlow, db, dy, low, b []float32, n, out, rank int, 
 			g.kit.tiles.pairRows(out/wide, lowBlock/2, turned, lowBlock/2, &wove[0], lowBlock/2*wide, sum, out, 0, rank, min(1, i-lo))
 		}
 	})
-	g.span(out, 2*wide, func(lo, hi int) {
-		for o := lo; o < hi; o++ {
-			for r := range rank {
-				for _, sum := range sums {
-					db[o*rank+r] += sum[r*out+o]
-				}
+	add := g.rows().add
+	g.span(out, 8*wide, func(lo, hi int) {
+		s := g.borrow()
+		defer g.giveBack(s)
+		part := s.float32s((hi - lo) * wide)
+		for r := range rank {
+			for _, sum := range sums[1:] {
+				add(sums[0][r*out+lo:r*out+hi], sum[r*out+lo:r*out+hi])
 			}
 		}
+		for r := 0; r < rank; r += wide {
+			g.turnSum(db[lo*rank+r:], rank, sums[0][r*out+lo:], out, part, min(wide, rank-r), hi-lo)
+		}
 	})
+}
+
+// turnSum adds the transpose of x (rows, n), ldx apart, to dst (n, rows), ldd apart.
+func (g *Gang) turnSum(dst []float32, ldd int, x []float32, ldx int, part []float32, rows, n int) {
+	width := lowWidth(rows)
+	g.kit.transpose(rows, n, x, ldx, part, width)
+	if rows == ldd && rows == width {
+		g.rows().add(dst[:n*rows], part[:n*rows])
+		return
+	}
+	merge(dst, ldd, part, width, n, rows, 1)
 }
 
 // lowBackTiles is LowRankBack on tiles.

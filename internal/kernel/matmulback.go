@@ -39,27 +39,51 @@ func (g *Gang) backPairs(dx, dy []float32, n int, w *Matrix) {
 	own := g.borrowOwn()
 	defer g.giveBack(own)
 	rounded := own.uint32s(n * stride)
-	depth := backDepth
-	if g.kit.tiles != nil {
-		depth = tileDepth
-	}
 	g.roundRows(rounded, stride, dy, n, w.Rows)
 	for sweep := 0; sweep < w.Rows; sweep += backSweep {
 		end := min(sweep+backSweep, w.Rows)
+		if g.kit.tiles != nil {
+			g.backTiles(dx, rounded, stride, n, w, sweep, end)
+			continue
+		}
 		g.run(newGrid(w.blocks, 1, n, backRows), func(b, _, i0, i1 int) {
 			s := g.borrow()
 			defer g.giveBack(s)
-			panel := s.uint32s(depth / 2 * wide)
-			for r := sweep; r < end; r += depth {
-				pairs := g.expand(panel, w, b, r, min(r+depth, end))
-				if g.kit.tiles != nil && pairs%tileRows != 0 { // tiles are whole along k
-					clear(panel[pairs*wide:][:8*wide])
-					pairs += 8
-				}
+			panel := s.uint32s(backDepth / 2 * wide)
+			for r := sweep; r < end; r += backDepth {
+				pairs := g.expand(panel, w, b, r, min(r+backDepth, end))
 				g.pairRows(pairs, rounded[r/2:], stride, &panel[0], dx[b*block:], w.Cols, i0, i1, w.Cols-b*block, 1)
 			}
 		})
 	}
+}
+
+// backTiles adds the product of columns from … end-1 of dy, in pairs stride apart,
+// and the same rows of w.
+func (g *Gang) backTiles(dx []float32, dy []uint32, stride, n int, w *Matrix, from, end int) {
+	g.run(newGrid(w.blocks, densePanels, n, 1024), func(b0, b1, i0, i1 int) {
+		s := g.borrow()
+		defer g.giveBack(s)
+		room := s.uint32s(densePanels * tileDepth / 2 * wide)
+		for r := from; r < end; r += tileDepth {
+			to := min(r+tileDepth, end)
+			k2 := (to - r + block - 1) / block * tileRows
+			for b := b0; b < b1; b++ {
+				panel := room[(b-b0)*k2*wide:][:k2*wide]
+				clear(panel[g.expand(panel, w, b, r, to)*wide:]) // tiles are whole along k
+			}
+			whole := min(b1, w.Cols/wide) - b0
+			for i := i0; i < i1; i += tileGroup {
+				stop := min(i+tileGroup, i1)
+				if whole > 0 {
+					g.kit.tiles.pairRows(whole, k2, dy[r/2:], stride, &room[0], k2*wide, dx[b0*block:], w.Cols, i, stop, 1)
+				}
+				if b0+whole < b1 {
+					g.pairRows(k2, dy[r/2:], stride, &room[whole*k2*wide], dx[(b0+whole)*block:], w.Cols, i, stop, w.Cols%wide, 1)
+				}
+			}
+		}
+	})
 }
 
 // expand writes rows from … to-1 of column block b of w to panel (pairs, 32),

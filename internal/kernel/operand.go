@@ -9,6 +9,10 @@ import (
 // matrices (q, k and v read the same one). Its zero value is ready; it keeps
 // its buffers.
 type Operand struct {
+	// Dense lets Fast products round the weights to bfloat16 too, where that is
+	// faster: for training, whose backward does so anyway. Set it before Prepare.
+	Dense bool
+
 	x         []float32
 	n, cols   int
 	precision Precision

@@ -123,12 +123,14 @@ func TestMatMul(t *testing.T) {
 				backward := multiply(n, cols, rows, dy, rows, 1, flat, cols, 1)
 				for p, bound := range map[kernel.Precision]float64{kernel.Fast: 0.02, kernel.Exact: 1e-6} {
 					t.Run(fmt.Sprintf("%v %v %d", typ, shape, p), func(t *testing.T) {
-						var op kernel.Operand
 						dst := make([]float32, n*rows)
-						g.Prepare(&op, x, n, cols, p)
-						g.MatMul(dst, &op, w)
-						if d := distance(dst, forward); d > bound {
-							t.Errorf("forward is off by %g", d)
+						for _, dense := range []bool{false, true} {
+							op := kernel.Operand{Dense: dense}
+							g.Prepare(&op, x, n, cols, p)
+							g.MatMul(dst, &op, w)
+							if d := distance(dst, forward); d > bound {
+								t.Errorf("forward, dense %v, is off by %g", dense, d)
+							}
 						}
 						dx := make([]float32, n*cols)
 						for i := range dx {
@@ -164,7 +166,14 @@ func TestFastIsFine(t *testing.T) {
 				}
 				w.Coarse = coarse
 				x, dst := normal(n*cols, rng), make([]float32, n*rows)
-				var op kernel.Operand
+				want := multiply(n, rows, cols, x, cols, 1, dense(m), 1, cols)
+				op := kernel.Operand{Dense: true}
+				g.Prepare(&op, x, n, cols, kernel.Fast)
+				g.MatMul(dst, &op, w)
+				if d := distance(dst, want); d > 8e-3 {
+					t.Errorf("%v, coarse %v, weights rounded too: off by %g", typ, coarse, d)
+				}
+				op.Dense = false
 				g.Prepare(&op, x, n, cols, kernel.Fast)
 				g.MatMul(dst, &op, w)
 				bound := 1e-4
@@ -174,7 +183,7 @@ func TestFastIsFine(t *testing.T) {
 				case typ == quant.Q4_0 || typ == quant.Q4_1 || g.Level() == kernel.AMX:
 					bound = 2e-3
 				}
-				if d := distance(dst, multiply(n, rows, cols, x, cols, 1, dense(m), 1, cols)); d > bound {
+				if d := distance(dst, want); d > bound {
 					t.Errorf("%v, coarse %v: off by %g", typ, coarse, d)
 				}
 			}

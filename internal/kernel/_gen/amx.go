@@ -99,6 +99,8 @@ func amx() {
 		tileLane(h, 8)
 	}
 	tileFloats()
+	dense(4)
+	dense(8)
 	lowTiles()
 }
 
@@ -777,4 +779,82 @@ func tileFloats() {
 	JNZ(LabelRef("loop"))
 	VZEROUPPER()
 	RET()
+}
+
+// dense writes dense<bits>: the numbers that weights stand for, as pairs.
+func dense(bits int) {
+	TEXT(fmt.Sprintf("dense%d", bits), NOSPLIT, "func(nblk int, qs *byte, ds, ms *uint16, dst *uint32)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("dense%d is denseGeneric for %d bits.", bits, bits))
+	n, qs, ds, ms, dst := param("nblk"), param("qs"), param("ds"), param("ms"), param("dst")
+	VMOVDQU32(wovenHalves(), z[29])
+	if bits == 8 {
+		fill(0x4B000000, z[30])
+		fill(0xff, z[27])
+		fill(0x4B000000, z[31])
+	} else {
+		VMOVUPS(floatTable(0), z[31])
+	}
+	fill(map[int]uint32{4: 0xc1000000, 8: 0xc3000000}[bits], z[26]) // -8, -128
+	Label("block")
+	VCVTPH2PS(Mem{Base: ds}, z[24])
+	VMULPS(z[24], z[26], z[25])
+	TESTQ(ms, ms)
+	JZ(LabelRef("ready"))
+	VCVTPH2PS(Mem{Base: ms}, z[25])
+	ADDQ(U8(32), ms)
+	Label("ready")
+	write := func(even, odd reg.VecPhysical, word int) {
+		for _, q := range []reg.VecPhysical{even, odd} {
+			VFMADD213PS(z[25], z[24], q) // q·d + m
+		}
+		VCVTNE2PS2BF16(even, odd, even)
+		VPERMW(even, z[29], even)
+		VMOVUPS(even, Mem{Base: dst, Disp: 128 * word})
+	}
+	for i := range 4 {
+		if bits == 4 {
+			raw := z[i%2]
+			VMOVDQU32(Mem{Base: qs, Disp: 64 * i}, raw)
+			for s := range 4 {
+				even, odd := z[4+2*s], z[5+2*s]
+				VPSRLD(U8(uint8(4*s)), raw, even)
+				VPSRLD(U8(uint8(16+4*s)), raw, odd)
+				VPERMPS(z[31], even, even)
+				VPERMPS(z[31], odd, odd)
+				write(even, odd, 4*i+s)
+			}
+			continue
+		}
+		for r := range 2 {
+			VMOVDQU32(Mem{Base: qs, Disp: 64 * (2*i + r)}, z[r])
+		}
+		for s, place := range [4][2]int{{0, 0}, {1, 0}, {0, 1}, {1, 1}} { // the register, the first byte
+			pair := []reg.VecPhysical{z[4+2*s], z[5+2*s]}
+			for odd, q := range pair {
+				VPSRLD(U8(uint8(8*(place[1]+2*odd))), z[place[0]], q)
+				VPTERNLOGD(U8(0xEA), z[30], z[27], q) // (q & z27) | z30
+				VSUBPS(z[31], q, q)
+			}
+			write(pair[0], pair[1], 4*i+s)
+		}
+	}
+	ADDQ(U32(uint32(64*bits)), qs)
+	ADDQ(U8(32), ds)
+	ADDQ(U32(16*128), dst)
+	DECQ(n)
+	JNZ(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+}
+
+var wovenHalf Mem
+
+// wovenHalves is the order that takes numbers of the two halves of a register in
+// turn.
+func wovenHalves() Mem {
+	if wovenHalf.Base == nil {
+		wovenHalf = interleave("halves")
+	}
+	return wovenHalf
 }
