@@ -26,7 +26,7 @@ const (
 	tileGroup   = 128       // rows that go through a group of panels together
 	tileRoom    = 128 << 10 // bytes of unpacked weights at a time
 	tileRoomFew = 40 << 10  // for few rows: they are read once
-	tileDepth   = 512       // numbers along k of a panel that stays in the first cache
+	tileDepth   = 320       // numbers along k of a panel that stays in the first cache
 	laneRows    = 4         // so few rows are computed without tiles
 )
 
@@ -358,8 +358,13 @@ func (w *Matrix) sweep() int {
 }
 
 // densePanels is how many panels of 32 columns a chunk of a product with unpacked
-// numbers takes.
-const densePanels = 3
+// numbers takes, of at most so many panels: few enough for an even number of
+// chunks.
+func densePanels(panels int) int {
+	const most = 8
+	chunks := 2 * ((panels + 2*most - 1) / (2 * most))
+	return (panels + chunks - 1) / chunks
+}
 
 // matMulDense multiplies bfloat16 activations by weights rounded to bfloat16.
 func (g *Gang) matMulDense(dst []float32, x *Operand, w *Matrix) {
@@ -367,10 +372,12 @@ func (g *Gang) matMulDense(dst []float32, x *Operand, w *Matrix) {
 	if w.form.bits() == 8 {
 		dense = t.dense8
 	}
-	g.run(newGrid((w.Rows+wide-1)/wide, densePanels, x.n, 1024), func(p0, p1, i0, i1 int) {
+	panels := (w.Rows + wide - 1) / wide
+	step := densePanels(panels)
+	g.run(newGrid(panels, step, x.n, 1024), func(p0, p1, i0, i1 int) {
 		s := g.borrow()
 		defer g.giveBack(s)
-		room := s.uint32s(densePanels * tileDepth / 2 * wide)
+		room := s.uint32s(step * tileDepth / 2 * wide)
 		for b := 0; b < w.blocks; b += tileDepth / block {
 			n := min(tileDepth/block, w.blocks-b)
 			k2 := n * tileRows

@@ -74,22 +74,21 @@ TEXT ·tilePairs32(SB), NOSPLIT, $0-88
 	BYTE $0x00
 	BYTE $0x00
 	MOVQ rs+32(FP), R8
-	MOVQ b+40(FP), DI
 	MOVQ ldc+64(FP), R10
 	SHLQ $0x02, R8
 	SHLQ $0x02, R10
 	MOVQ $0x00000080, R9
 
-panel:
-	MOVQ a+24(FP), SI
-	MOVQ c+56(FP), DX
-	MOVQ groups+8(FP), R11
-
 group:
-	MOVQ SI, AX
+	MOVQ b+40(FP), DI
+	MOVQ c+56(FP), DX
+	MOVQ np+0(FP), R11
+
+panel:
+	MOVQ a+24(FP), AX
 	MOVQ R8, BX
 	SHLQ $0x04, BX
-	ADDQ SI, BX
+	ADDQ AX, BX
 	MOVQ R10, R13
 	SHLQ $0x04, R13
 	ADDQ DX, R13
@@ -306,20 +305,20 @@ loop:
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
-	MOVQ R8, AX
-	SHLQ $0x05, AX
-	ADDQ AX, SI
-	MOVQ R10, AX
-	SHLQ $0x05, AX
-	ADDQ AX, DX
-	DECQ R11
-	JNZ  group
-	ADDQ $0x00000080, c+56(FP)
+	ADDQ $0x00000080, DX
 	MOVQ bs+48(FP), AX
 	SHLQ $0x02, AX
 	ADDQ AX, DI
-	DECQ np+0(FP)
+	DECQ R11
 	JNZ  panel
+	MOVQ R8, AX
+	SHLQ $0x05, AX
+	ADDQ AX, a+24(FP)
+	MOVQ R10, AX
+	SHLQ $0x05, AX
+	ADDQ AX, c+56(FP)
+	DECQ groups+8(FP)
+	JNZ  group
 
 	// TILERELEASE
 	BYTE $0xc4
@@ -344,19 +343,18 @@ TEXT ·tilePairs16(SB), NOSPLIT, $0-88
 	BYTE $0x00
 	BYTE $0x00
 	MOVQ rs+32(FP), R8
-	MOVQ b+40(FP), DI
 	MOVQ ldc+64(FP), R10
 	SHLQ $0x02, R8
 	SHLQ $0x02, R10
 	MOVQ $0x00000080, R9
 
-panel:
-	MOVQ a+24(FP), SI
-	MOVQ c+56(FP), DX
-	MOVQ groups+8(FP), R11
-
 group:
-	MOVQ SI, AX
+	MOVQ b+40(FP), DI
+	MOVQ c+56(FP), DX
+	MOVQ np+0(FP), R11
+
+panel:
+	MOVQ a+24(FP), AX
 	MOVQ DI, R12
 	MOVQ k2+16(FP), CX
 	SHRQ $0x04, CX
@@ -481,20 +479,20 @@ loop:
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
-	MOVQ R8, AX
-	SHLQ $0x04, AX
-	ADDQ AX, SI
-	MOVQ R10, AX
-	SHLQ $0x04, AX
-	ADDQ AX, DX
-	DECQ R11
-	JNZ  group
-	ADDQ $0x00000080, c+56(FP)
+	ADDQ $0x00000080, DX
 	MOVQ bs+48(FP), AX
 	SHLQ $0x02, AX
 	ADDQ AX, DI
-	DECQ np+0(FP)
+	DECQ R11
 	JNZ  panel
+	MOVQ R8, AX
+	SHLQ $0x04, AX
+	ADDQ AX, a+24(FP)
+	MOVQ R10, AX
+	SHLQ $0x04, AX
+	ADDQ AX, c+56(FP)
+	DECQ groups+8(FP)
+	JNZ  group
 
 	// TILERELEASE
 	BYTE $0xc4

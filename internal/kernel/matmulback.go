@@ -61,10 +61,11 @@ func (g *Gang) backPairs(dx, dy []float32, n int, w *Matrix) {
 // backTiles adds the product of columns from … end-1 of dy, in pairs stride apart,
 // and the same rows of w.
 func (g *Gang) backTiles(dx []float32, dy []uint32, stride, n int, w *Matrix, from, end int) {
-	g.run(newGrid(w.blocks, densePanels, n, 1024), func(b0, b1, i0, i1 int) {
+	step := densePanels(w.blocks)
+	g.run(newGrid(w.blocks, step, n, 1024), func(b0, b1, i0, i1 int) {
 		s := g.borrow()
 		defer g.giveBack(s)
-		room := s.uint32s(densePanels * tileDepth / 2 * wide)
+		room := s.uint32s(step * tileDepth / 2 * wide)
 		for r := from; r < end; r += tileDepth {
 			to := min(r+tileDepth, end)
 			k2 := (to - r + block - 1) / block * tileRows

@@ -64,12 +64,15 @@ func crews(b *testing.B, f func(b *testing.B, g *kernel.Gang, workers int)) {
 
 var benchShapes = [][3]int{{512, 1536, 576}, {512, 576, 1536}, {512, 2560, 2560}, {512, 10240, 2560}, {64, 1536, 576}}
 
-func BenchmarkMatMul(b *testing.B) { benchmarkMatMul(b, false) }
+func BenchmarkMatMul(b *testing.B) { benchmarkMatMul(b, false, false) }
+
+// BenchmarkMatMulDense is the product of training, with weights rounded too.
+func BenchmarkMatMulDense(b *testing.B) { benchmarkMatMul(b, true, false) }
 
 // BenchmarkMatMulCoarse is the product with activations of 8 bits.
-func BenchmarkMatMulCoarse(b *testing.B) { benchmarkMatMul(b, true) }
+func BenchmarkMatMulCoarse(b *testing.B) { benchmarkMatMul(b, false, true) }
 
-func benchmarkMatMul(b *testing.B, coarse bool) {
+func benchmarkMatMul(b *testing.B, dense, coarse bool) {
 	top := map[bool]float64{true: peak("VNNI"), false: peak("BF16")}
 	rng := rand.New(rand.NewPCG(1, 1))
 	for _, typ := range []quant.Type{quant.Q4_0, quant.Q4_1, quant.Q8_0, quant.Q5_1, quant.BF16} {
@@ -84,7 +87,7 @@ func benchmarkMatMul(b *testing.B, coarse bool) {
 						b.Fatal(err)
 					}
 					w.Coarse = coarse
-					var op kernel.Operand
+					op := kernel.Operand{Dense: dense}
 					fastest(b, 2*float64(n*rows*cols), 0, top[typ != quant.BF16], workers, func() {
 						g.Prepare(&op, x, n, cols, kernel.Fast)
 						g.MatMul(dst, &op, w)

@@ -129,12 +129,11 @@ func tilePairs(rows int) {
 	TEXT(fmt.Sprintf("tilePairs%d", rows), NOSPLIT, "func(np, groups, k2 int, a *uint32, rs int, b *uint32, bs int, c *float32, ldc int, add int, config *byte)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("tilePairs%d is tilePairsGeneric on groups of up to %d rows.", rows, rows))
-	a, rs, b, c, ldc := reg.RSI, reg.R8, reg.RDI, reg.RDX, reg.R10
-	width, x, x2, right, c2, n, groups := reg.R9, reg.RAX, reg.RBX, reg.R12, reg.R13, reg.RCX, reg.R11
+	rs, b, c, ldc := reg.R8, reg.RDI, reg.RDX, reg.R10
+	width, x, x2, right, c2, n, np := reg.R9, reg.RAX, reg.RBX, reg.R12, reg.R13, reg.RCX, reg.R11
 	into("config", n)
 	LDTILECFG(n)
 	into("rs", rs)
-	into("b", b)
 	into("ldc", ldc)
 	SHLQ(U8(2), rs)
 	SHLQ(U8(2), ldc)
@@ -148,16 +147,17 @@ func tilePairs(rows int) {
 			f(3, tileMem{c2, ldc, 64})
 		}
 	}
-	Label("panel")
-	into("a", a)
-	into("c", c)
-	into("groups", groups)
+	// Group by group, whose rows then stay in the first cache; panels come in a row.
 	Label("group")
-	MOVQ(a, x)
+	into("b", b)
+	into("c", c)
+	into("np", np)
+	Label("panel")
+	into("a", x)
 	if two {
 		MOVQ(rs, x2)
 		SHLQ(U8(4), x2)
-		ADDQ(a, x2)
+		ADDQ(x, x2)
 		MOVQ(ldc, c2)
 		SHLQ(U8(4), c2)
 		ADDQ(c, c2)
@@ -192,20 +192,20 @@ func tilePairs(rows int) {
 	if two {
 		shift = 5
 	}
-	MOVQ(rs, x)
-	SHLQ(U8(shift), x)
-	ADDQ(x, a)
-	MOVQ(ldc, x)
-	SHLQ(U8(shift), x)
-	ADDQ(x, c)
-	DECQ(groups)
-	JNZ(LabelRef("group"))
-	ADDQ(U32(4*32), slot("c"))
+	ADDQ(U32(4*32), c)
 	MOVQ(slot("bs"), x)
 	SHLQ(U8(2), x)
 	ADDQ(x, b)
-	DECQ(slot("np"))
+	DECQ(np)
 	JNZ(LabelRef("panel"))
+	MOVQ(rs, x)
+	SHLQ(U8(shift), x)
+	ADDQ(x, slot("a"))
+	MOVQ(ldc, x)
+	SHLQ(U8(shift), x)
+	ADDQ(x, slot("c"))
+	DECQ(slot("groups"))
+	JNZ(LabelRef("group"))
 	TILERELEASE()
 	RET()
 }
