@@ -97,17 +97,19 @@ func (g *Gang) rounded(op *Operand) {
 // pairs apart, with zeros up to the next multiple of 32 columns.
 func (g *Gang) roundRows(dst []uint32, stride int, x []float32, n, cols int) {
 	whole, rest := cols/block, cols%block
-	g.pool.Run((n+rowsPerChunk-1)/rowsPerChunk, func(chunk int) {
-		for i := chunk * rowsPerChunk; i < min(n, (chunk+1)*rowsPerChunk); i++ {
+	size := rowsPerChunk
+	if cols < 4*block { // short rows: more of them
+		size *= 8
+	}
+	g.span(n, size, func(lo, hi int) {
+		var tail [block]float32
+		for i := lo; i < hi; i++ {
 			if whole > 0 {
 				g.kit.round(whole, &x[i*cols], &dst[i*stride])
 			}
 			if rest > 0 {
-				s := g.borrow()
-				clear(s.tile[:block])
-				copy(s.tile[:], x[i*cols+whole*block:][:rest])
-				g.kit.round(1, &s.tile[0], &dst[i*stride+whole*block/2])
-				g.giveBack(s)
+				copy(tail[:], x[i*cols+whole*block:][:rest])
+				g.kit.round(1, &tail[0], &dst[i*stride+whole*block/2])
 			}
 		}
 	})
