@@ -21,9 +21,10 @@ type head struct {
 	value *G.F64
 	dx    *tensor.Dense // (n, hidden)
 
-	rows    []int32 // of x that are in the chunk
-	targets []int32 // theirs
-	operand kernel.Operand
+	rows    []int32        // of x that are in the chunk
+	targets []int32        // theirs
+	operand kernel.Operand // of the normed rows
+	grad    kernel.Operand // of the gradient of the logits
 }
 
 func newHead(r *run, m *model.Model) *head {
@@ -94,7 +95,8 @@ func (h *head) chunk(x []float32) float64 {
 	}
 	dnormed := c.dnormed[:n*hidden]
 	clear(dnormed)
-	r.gang.MatMulBack(dnormed, logits, n, m.Output.Weight, r.options.Precision)
+	r.gang.Prepare(&h.grad, logits, n, vocab, r.options.Precision)
+	r.gang.MatMulBack(dnormed, &h.grad, m.Output.Weight)
 	drows := normed // no longer needed
 	clear(drows)
 	r.normBack(drows, dnormed, rows, n, m.OutputNorm)

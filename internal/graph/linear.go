@@ -32,23 +32,25 @@ func (l *linear) lower(r *run, x, params, low []float32, seed uint64) {
 //
 //	dy is (n, out), x is (n, in), low is (n, rank)
 func (l *linear) backward(r *run, dx, dy, x, params, grads, low []float32, seed uint64, fresh bool) {
+	op := &r.arena.dy
+	r.gang.Prepare(op, dy, r.n, l.out, r.options.Precision)
 	switch {
 	case l.adapted:
-		l.lowerBack(r, dx, dy, x, params, grads, low, seed, fresh)
+		l.lowerBack(r, dx, op, x, params, grads, low, seed, fresh)
 	case fresh:
 		clear(dx)
 	}
 	if dx != nil {
-		r.gang.MatMulBack(dx, dy, r.n, l.frozen.Weight, r.options.Precision)
+		r.gang.MatMulBack(dx, op, l.frozen.Weight)
 	}
 }
 
 // lowerBack is the backward of the low-rank product.
-func (l *linear) lowerBack(r *run, dx, dy, x, params, grads, low []float32, seed uint64, fresh bool) {
+func (l *linear) lowerBack(r *run, dx []float32, dy *kernel.Operand, x, params, grads, low []float32, seed uint64, fresh bool) {
 	a, b := l.pair(params, r.rank)
 	da, db := l.pair(grads, r.rank)
 	dlow := r.arena.dlow[:r.n*r.rank]
-	r.gang.LowRankUpBack(dlow, db, dy, low, b, r.n, l.out, r.rank, r.alpha, r.options.Precision)
+	r.gang.LowRankUpBack(dlow, db, dy, low, b, r.rank, r.alpha)
 	r.gang.LowRankBack(dx, da, dlow, x, a, r.n, l.in, r.rank, r.dropout(), l.salted(seed), fresh, r.options.Precision)
 }
 

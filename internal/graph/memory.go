@@ -109,6 +109,7 @@ type scratch struct {
 	dlow    []float32 // (n, rank)
 
 	outer, inner kernel.Operand // of normed; of the attention's out, then of act
+	dy           kernel.Operand // of the gradient of a layer's value
 }
 
 func (s *scratch) take(buffer []float32, n int, w widths) []float32 {

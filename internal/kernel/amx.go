@@ -25,7 +25,7 @@ const (
 
 	tileGroup   = 128       // rows that go through a group of panels together
 	tileRoom    = 128 << 10 // bytes of unpacked weights at a time
-	tileRoomFew = 40 << 10  // for few rows: they are read once
+	tileRoomFew = 64 << 10  // for few rows: they are read once
 	tileDepth   = 320       // numbers along k of a panel that stays in the first cache
 	laneRows    = 4         // so few rows are computed without tiles
 )

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"afina/internal/fault"
 	"afina/internal/parallel"
@@ -78,13 +79,23 @@ type scratch struct {
 	tile   [maxHeight * wide]float32 // a tile of the result whose columns stand over the edge
 }
 
-// shelf keeps what is not borrowed. What came back last goes out first.
+// shelf keeps what is not borrowed. What came back last goes out first, but for a
+// few places that are taken and given back without a lock, from the first one on.
 type shelf struct {
+	near [8]atomic.Pointer[scratch]
 	lock sync.Mutex
 	free []*scratch
 }
 
 func (b *shelf) borrow() *scratch {
+	for i := range b.near {
+		if b.near[i].Load() == nil {
+			continue
+		}
+		if s := b.near[i].Swap(nil); s != nil {
+			return s
+		}
+	}
 	b.lock.Lock()
 	defer b.lock.Unlock()
 	last := len(b.free) - 1
@@ -105,6 +116,11 @@ func (g *Gang) borrowOwn() *scratch { return g.large.borrow() }
 
 func (g *Gang) giveBack(s *scratch) {
 	b := s.home
+	for i := range b.near {
+		if b.near[i].Load() == nil && b.near[i].CompareAndSwap(nil, s) {
+			return
+		}
+	}
 	b.lock.Lock()
 	defer b.lock.Unlock()
 	b.free = append(b.free, s)

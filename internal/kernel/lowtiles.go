@@ -148,7 +148,7 @@ func (g *Gang) lowTiles(low, x, a []float32, n, in, rank int, p float32, seed ui
 		defer g.giveBack(s)
 		pairs := s.uint32s((hi - lo) * k2)
 		g.dropRows(pairs, x, lo*in, hi*in, p, seed)
-		g.narrowPairs(s, hi-lo, rank, k2, pairs, panels, 1, low[lo*rank:])
+		g.narrowPairs(s, hi-lo, rank, k2, pairs, k2, panels, 1, low[lo*rank:])
 	})
 }
 
@@ -163,12 +163,12 @@ func (g *Gang) dropRows(pairs []uint32, x []float32, from, to int, p float32, se
 	})
 }
 
-// narrowPairs computes dst = alpha·a·b for few columns: m rows of k2 pairs times
-// panels of which cols columns are wanted.
-func (g *Gang) narrowPairs(s *scratch, m, cols, k2 int, a, panels []uint32, alpha float32, dst []float32) {
+// narrowPairs computes dst = alpha·a·b for few columns: m rows of k2 pairs, rs words
+// apart, times panels of which cols columns are wanted.
+func (g *Gang) narrowPairs(s *scratch, m, cols, k2 int, a []uint32, rs int, panels []uint32, alpha float32, dst []float32) {
 	width := wholes32(cols)
 	c := s.float32s(m * width)
-	g.kit.tiles.pairRows(width/wide, k2, a, k2, &panels[0], k2*wide, c, width, 0, m, 0)
+	g.kit.tiles.pairRows(width/wide, k2, a, rs, &panels[0], k2*wide, c, width, 0, m, 0)
 	for i := range m {
 		copy(dst[i*cols:][:cols], c[i*width:])
 	}
@@ -248,7 +248,9 @@ func (g *Gang) pieces(own *scratch, n, size int, f func(s *scratch, sum []float3
 }
 
 // raiseBackTiles is LowRankUpBack on tiles.
-func (g *Gang) raiseBackTiles(dlow, db, dy, low, b []float32, n, out, rank int, alpha float32) {
+func (g *Gang) raiseBackTiles(dlow, db []float32, dy *Operand, low, b []float32, rank int, alpha float32) {
+	g.rounded(dy)
+	n, out, stride := dy.n, dy.cols, dy.stride
 	own := g.borrowOwn()
 	defer g.giveBack(own)
 	r2, k2, width := wholes32(rank)/2, out/2, wholes32(rank)
@@ -257,14 +259,14 @@ func (g *Gang) raiseBackTiles(dlow, db, dy, low, b []float32, n, out, rank int, 
 	g.roundRows(rows, r2, b, out, rank)
 	g.weaveRows(panels, rows, out, width, r2, k2)
 	sums := g.pieces(own, n, rank*out, func(s *scratch, sum []float32, lo, hi int) {
-		room := s.words(lowBlock*k2+out*lowBlock/2+rank*lowBlock/2, 3)
-		pairs, wove, turned := room.take(lowBlock*k2), room.take(out*lowBlock/2), room.take(rank*lowBlock/2)
+		room := s.words(out*lowBlock/2+rank*lowBlock/2, 2)
+		wove, turned := room.take(out*lowBlock/2), room.take(rank*lowBlock/2)
 		for i := lo; i < hi; i += lowBlock {
 			m := min(lowBlock, hi-i)
-			g.kit.round(m*out/block, &dy[i*out], &pairs[0])
-			g.narrowPairs(s, m, rank, k2, pairs, panels, alpha, dlow[i*rank:])
+			pairs := dy.pairs[i*stride:]
+			g.narrowPairs(s, m, rank, k2, pairs, stride, panels, alpha, dlow[i*rank:])
 			g.turnedRows(s, turned, low[i*rank:(i+m)*rank], rank, alpha)
-			g.weaveRows(wove, pairs, m, out, k2, lowBlock/2)
+			g.weaveRows(wove, pairs, m, out, stride, lowBlock/2)
 			g.kit.tiles.pairRows(out/wide, lowBlock/2, turned, lowBlock/2, &wove[0], lowBlock/2*wide, sum, out, 0, rank, min(1, i-lo))
 		}
 	})

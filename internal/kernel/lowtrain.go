@@ -71,15 +71,16 @@ func (g *Gang) LowRankUp(dst, low, b []float32, n, out, rank int, alpha float32,
 // writes that of low to dlow, and adds that of b to db.
 //
 //	dy is (n, out), low and dlow are (n, rank), b and db (out, rank)
-func (g *Gang) LowRankUpBack(dlow, db, dy, low, b []float32, n, out, rank int, alpha float32, precision Precision) {
-	checkLow(low, dy, b, n, out, rank)
-	checkLow(dlow, dy, db, n, out, rank)
-	if g.onTiles(precision, out) && n > 0 {
-		g.raiseBackTiles(dlow, db, dy, low, b, n, out, rank, alpha)
+func (g *Gang) LowRankUpBack(dlow, db []float32, dy *Operand, low, b []float32, rank int, alpha float32) {
+	n, out := dy.n, dy.cols
+	checkLow(low, dy.x, b, n, out, rank)
+	checkLow(dlow, dy.x, db, n, out, rank)
+	if g.onTiles(dy.precision, out) && n > 0 {
+		g.raiseBackTiles(dlow, db, dy, low, b, rank, alpha)
 		return
 	}
-	g.Gemm(false, false, n, rank, out, alpha, dy, b, 0, dlow)
-	g.Gemm(true, false, out, rank, n, alpha, dy, low, 1, db)
+	g.Gemm(false, false, n, rank, out, alpha, dy.x, b, 0, dlow)
+	g.Gemm(true, false, out, rank, n, alpha, dy.x, low, 1, db)
 }
 
 func lowWidth(rank int) int {

@@ -67,7 +67,9 @@ func lowRank(t *testing.T, g *kernel.Gang, rng *rand.Rand, n, in, rank int, p fl
 	near("y", y, wantY)
 	g.Gemm(false, false, n, rank, in, 0.5, x, b, 0, wantLow)
 	g.Gemm(true, false, in, rank, n, 0.5, x, low, 1, wantB)
-	g.LowRankUpBack(dl, db, x, low, b, n, in, rank, 0.5, precision)
+	var dy kernel.Operand
+	g.Prepare(&dy, x, n, in, precision)
+	g.LowRankUpBack(dl, db, &dy, low, b, rank, 0.5)
 	near("dlow", dl, wantLow)
 	near("db", db, wantB)
 }

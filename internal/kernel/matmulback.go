@@ -9,19 +9,20 @@ import (
 //
 //	dy is (n, w.Rows)
 //	dx is (n, w.Cols)
-func (g *Gang) MatMulBack(dx, dy []float32, n int, w *Matrix, p Precision) {
-	if n < 0 || len(dy) < n*w.Rows || len(dx) < n*w.Cols {
-		panic(fmt.Sprintf("kernel: %d numbers as (%d, %d) times (%d, %d) into %d",
-			len(dy), n, w.Rows, w.Rows, w.Cols, len(dx)))
+func (g *Gang) MatMulBack(dx []float32, dy *Operand, w *Matrix) {
+	if dy.cols != w.Rows || len(dx) < dy.n*w.Cols {
+		panic(fmt.Sprintf("kernel: (%d, %d) times (%d, %d) into %d numbers",
+			dy.n, dy.cols, w.Rows, w.Cols, len(dx)))
 	}
 	switch {
-	case n == 0:
-	case p == Exact:
-		g.backExact(dx, dy, n, w)
+	case dy.n == 0:
+	case dy.precision == Exact:
+		g.backExact(dx, dy.x, dy.n, w)
 	case g.kit.pairs:
-		g.backPairs(dx, dy, n, w)
+		g.rounded(dy)
+		g.backPairs(dx, dy, w)
 	default:
-		g.backFloats(dx, dy, n, w)
+		g.backFloats(dx, dy.x, dy.n, w)
 	}
 	runtime.KeepAlive(w) // its memory goes when nobody refers to it
 }
@@ -34,12 +35,8 @@ const (
 
 // backPairs multiplies in bfloat16. Every chunk turns one block of 32 columns of
 // w, some rows at a time, into a panel whose pairs run along the rows.
-func (g *Gang) backPairs(dx, dy []float32, n int, w *Matrix) {
-	stride := padded((w.Rows + block - 1) / block * block / 2)
-	own := g.borrowOwn()
-	defer g.giveBack(own)
-	rounded := own.uint32s(n * stride)
-	g.roundRows(rounded, stride, dy, n, w.Rows)
+func (g *Gang) backPairs(dx []float32, dy *Operand, w *Matrix) {
+	rounded, stride, n := dy.pairs, dy.stride, dy.n
 	for sweep := 0; sweep < w.Rows; sweep += backSweep {
 		end := min(sweep+backSweep, w.Rows)
 		if g.kit.tiles != nil {

@@ -157,7 +157,11 @@ func BenchmarkMatMulBack(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					fastest(b, 2*float64(n*rows*cols), 0, top, workers, func() { g.MatMulBack(dx, dy, n, w, kernel.Fast) })
+					var op kernel.Operand
+					fastest(b, 2*float64(n*rows*cols), 0, top, workers, func() {
+						g.Prepare(&op, dy, n, rows, kernel.Fast)
+						g.MatMulBack(dx, &op, w)
+					})
 				})
 			})
 		}
@@ -181,7 +185,8 @@ func BenchmarkExact(b *testing.B) {
 					var op kernel.Operand
 					fastest(b, 2*float64(n*rows*cols), 0, top, workers, func() {
 						if way == "back" {
-							g.MatMulBack(x, y, n, w, kernel.Exact)
+							g.Prepare(&op, y, n, rows, kernel.Exact)
+							g.MatMulBack(x, &op, w)
 							return
 						}
 						g.Prepare(&op, x, n, cols, kernel.Exact)

@@ -24,7 +24,8 @@ func outcome(t *testing.T, g *kernel.Gang, m quant.Matrix, n int, p kernel.Preci
 	forward, dx := make([]float32, n*m.Rows), make([]float32, n*m.Cols)
 	g.Prepare(&op, x, n, m.Cols, p)
 	g.MatMul(forward, &op, w)
-	g.MatMulBack(dx, y, n, w, p)
+	g.Prepare(&op, y, n, m.Rows, p)
+	g.MatMulBack(dx, &op, w)
 	low := make([]float32, 16*m.Cols)
 	g.Gemm(true, false, 16, m.Cols, n, 1, normal(16*n, rng), x, 0, low)
 	high := make([]float32, n*m.Rows)
@@ -188,7 +189,7 @@ func TestShapesThatCannotBe(t *testing.T) {
 	for name, f := range map[string]func(){
 		"few activations": func() { g.Prepare(new(kernel.Operand), make([]float32, 63), 1, 64, kernel.Fast) },
 		"few results":     func() { g.MatMul(make([]float32, 3), &op, w) },
-		"few gradients":   func() { g.MatMulBack(make([]float32, 64), make([]float32, 3), 1, w, kernel.Fast) },
+		"few gradients":   func() { g.MatMulBack(make([]float32, 64), &op, w) },
 		"beta": func() {
 			g.Gemm(false, false, 1, 1, 1, 1, make([]float32, 1), make([]float32, 1), 0.5, make([]float32, 1))
 		},
@@ -214,7 +215,9 @@ func TestEmptyProducts(t *testing.T) {
 		var op kernel.Operand
 		g.Prepare(&op, nil, 0, 64, kernel.Fast)
 		g.MatMul(nil, &op, w)
-		g.MatMulBack(nil, nil, 0, w, kernel.Fast)
+		var none kernel.Operand
+		g.Prepare(&none, nil, 0, w.Rows, kernel.Fast)
+		g.MatMulBack(nil, &none, w)
 		for i, c := range []struct {
 			k           int
 			alpha, beta float32

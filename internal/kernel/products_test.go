@@ -124,19 +124,20 @@ func TestMatMul(t *testing.T) {
 				for p, bound := range map[kernel.Precision]float64{kernel.Fast: 0.02, kernel.Exact: 1e-6} {
 					t.Run(fmt.Sprintf("%v %v %d", typ, shape, p), func(t *testing.T) {
 						dst := make([]float32, n*rows)
-						for _, dense := range []bool{false, true} {
-							op := kernel.Operand{Dense: dense}
+						var op kernel.Operand
+						for _, op.Dense = range []bool{false, true} {
 							g.Prepare(&op, x, n, cols, p)
 							g.MatMul(dst, &op, w)
 							if d := distance(dst, forward); d > bound {
-								t.Errorf("forward, dense %v, is off by %g", dense, d)
+								t.Errorf("forward, dense %v, is off by %g", op.Dense, d)
 							}
 						}
 						dx := make([]float32, n*cols)
 						for i := range dx {
 							dx[i] = backward[i]
 						}
-						g.MatMulBack(dx, dy, n, w, p)
+						g.Prepare(&op, dy, n, rows, p)
+						g.MatMulBack(dx, &op, w)
 						for i := range dx {
 							dx[i] -= backward[i]
 						}
