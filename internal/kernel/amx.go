@@ -23,11 +23,10 @@ const (
 	tileRows  = 16
 	tileWords = tileRows * 16 // of a tile: 32-bit words
 
-	tileGroup   = 128       // rows that go through a group of panels together
-	tileRoom    = 128 << 10 // bytes of unpacked weights at a time
-	tileRoomFew = 64 << 10  // for few rows: they are read once
-	tileDepth   = 320       // numbers along k of a panel that stays in the first cache
-	laneRows    = 4         // so few rows are computed without tiles
+	tileGroup = 128       // rows that go through a group of panels together
+	tileRoom  = 128 << 10 // bytes of unpacked weights at a time
+	tileDepth = 320       // numbers along k of a panel that stays in the first cache
+	laneRows  = 4         // so few rows are computed without tiles
 )
 
 // tileConfig are the shapes of the tiles, as LDTILECFG reads them.
@@ -64,6 +63,12 @@ type tilePairs func(np, groups, k2 int, a *uint32, rs int, b *uint32, bs int, c 
 // A tileBlocks is an element of tileLoops.blocks.
 type tileBlocks func(np, nblk, extra, groups, rows int, b *uint32, ds *uint16, a *uint32, rs int, c *float32, ldc int, sums *float32, config *byte)
 
+// A tileStream is an element of tileLoops.stream4 and stream8.
+//
+//	qs, ds, ms as in a wholeTile; a, c and sums as in a tileBlocks
+//	room for eight blocks and the minima
+type tileStream func(np, nblk, extra, rows int, qs *byte, ds, ms *uint16, a *uint32, rs int, c *float32, ldc int, room, sums *float32, config *byte)
+
 // A tileLane is an element of tileLoops.lanes4 and lanes8.
 //
 //	qs, ds, ms as in a wholeTile
@@ -85,6 +90,11 @@ type tileLoops struct {
 	//	c  (rows, np*16), rows ldc numbers apart
 	//	sums room for four tiles
 	blocks [tileRows + 1]tileBlocks
+
+	// stream4 and stream8 compute the same, the same bits, for at most as many rows
+	// as their index, 8 or 16, from packed weights: each block is unpacked shortly
+	// before it is multiplied.
+	stream4, stream8 [tileRows + 1]tileStream
 
 	// lanes4 and lanes8 compute the same, the same bits, for as few rows as their
 	// index, from packed weights and from activations as floats made.
@@ -351,6 +361,42 @@ func (g *Gang) matMulLanes(dst []float32, x *Operand, w *Matrix) {
 	})
 }
 
+// streamRoom is what a tileStream needs beside its arguments, in numbers.
+func streamRoom(extra int) int { return (8 + extra + 4) * tileWords }
+
+// matMulStream multiplies at most tileRows rows of bfloat16 by quantised weights.
+func (g *Gang) matMulStream(dst []float32, x *Operand, w *Matrix) {
+	h, f, extra := tileRows, &x.tiles, 0
+	if x.n <= tileRows/2 {
+		h = tileRows / 2
+	}
+	stream := g.kit.tiles.stream4[h]
+	if w.form.bits() == 8 {
+		stream = g.kit.tiles.stream8[h]
+	}
+	if w.form.minima() {
+		extra = extraTiles(w.blocks)
+	}
+	g.run(newGrid(w.panels, w.sweep(), 1, 1), func(p0, p1, _, _ int) {
+		s := g.borrow()
+		defer g.giveBack(s)
+		room := s.float32s(streamRoom(extra) + tileRows*narrow)
+		sums, edge := room[:4*tileWords], room[streamRoom(extra):]
+		run := func(p0, p1 int, c *float32, ldc int) {
+			q, d := w.offsets(p0, 0)
+			stream(p1-p0, w.blocks, extra, x.n, &w.qs[q], &w.ds[d], w.minima(d), &f.words[0], f.rs, c, ldc, &room[4*tileWords], &sums[0], &blockConfigs[x.n][0])
+		}
+		whole := min(p1, w.Rows/narrow)
+		if whole > p0 {
+			run(p0, whole, &dst[p0*narrow], w.Rows)
+		}
+		if whole < p1 {
+			run(whole, p1, &edge[0], narrow)
+			put(dst[whole*narrow:], w.Rows, edge, narrow, x.n, w.Rows-whole*narrow)
+		}
+	})
+}
+
 // sweep is how many panels a chunk of one sweep over the weights takes.
 func (w *Matrix) sweep() int {
 	perPanel := w.blocks * (blockBytes(w.form.bits()) + 4*narrow)
@@ -420,6 +466,9 @@ func (g *Gang) matMulTiles(dst []float32, x *Operand, w *Matrix) {
 	case x.n <= laneRows:
 		g.matMulLanes(dst, x, w)
 		return
+	case x.n <= tileRows:
+		g.matMulStream(dst, x, w)
+		return
 	}
 	t, f, unpack := g.kit.tiles, &x.tiles, g.kit.tiles.unpack4
 	if w.form.bits() == 8 {
@@ -430,11 +479,8 @@ func (g *Gang) matMulTiles(dst []float32, x *Operand, w *Matrix) {
 		extra = extraTiles(w.blocks)
 	}
 	size := (w.blocks + extra) * tileWords
-	room, step := tileRoom, 8
-	if x.n <= tileRows {
-		room, step = tileRoomFew, w.sweep()
-	}
-	group := max(1, min(step, room/(4*size)))
+	const step = 8
+	group := max(1, min(step, tileRoom/(4*size)))
 	g.run(newGrid(w.panels, step, x.n, 1024), func(p0, p1, i0, i1 int) {
 		s := g.borrow()
 		defer g.giveBack(s)

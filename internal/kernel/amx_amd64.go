@@ -44,6 +44,26 @@ func tileBlocks2(np int, nblk int, extra int, groups int, rows int, b *uint32, d
 //go:noescape
 func tileBlocks1(np int, nblk int, extra int, groups int, rows int, b *uint32, ds *uint16, a *uint32, rs int, c *float32, ldc int, sums *float32, config *byte)
 
+// tileStream4x16 computes what tileBlocks does, the same bits, for up to 16 rows and packed weights of 4 bits.
+//
+//go:noescape
+func tileStream4x16(np int, nblk int, extra int, rows int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int, room *float32, sums *float32, config *byte)
+
+// tileStream8x16 computes what tileBlocks does, the same bits, for up to 16 rows and packed weights of 8 bits.
+//
+//go:noescape
+func tileStream8x16(np int, nblk int, extra int, rows int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int, room *float32, sums *float32, config *byte)
+
+// tileStream4x8 computes what tileBlocks does, the same bits, for up to 8 rows and packed weights of 4 bits.
+//
+//go:noescape
+func tileStream4x8(np int, nblk int, extra int, rows int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int, room *float32, sums *float32, config *byte)
+
+// tileStream8x8 computes what tileBlocks does, the same bits, for up to 8 rows and packed weights of 8 bits.
+//
+//go:noescape
+func tileStream8x8(np int, nblk int, extra int, rows int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int, room *float32, sums *float32, config *byte)
+
 // roundTilesAVX512 is roundTilesGeneric.
 //
 //go:noescape

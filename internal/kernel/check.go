@@ -280,6 +280,17 @@ func (t *trial) tileRows(ours, twin *tileLoops, rows, np, nblk int) error {
 			if !slices.Equal(numbers, numbersWant) {
 				return fmt.Errorf("%d-bit weights as numbers: %w", bits, errTwins)
 			}
+			copy(want, got) // what lies between the rows is not written
+			for h := tileRows; h >= tileRows/2 && rows <= h; h /= 2 {
+				stream, room := ours.stream4[h], t.float32s(streamRoom(extra))
+				if bits == 8 {
+					stream = ours.stream8[h]
+				}
+				stream(np, nblk, extra, rows, &qs[0], &ds[0], least, &a[0], rs, &want[0], ldc, &room[0], &sums[0], &blockConfigs[rows][0])
+				if err := same(want, got, fmt.Sprintf("a stream of %d-bit weights", bits)); err != nil {
+					return err
+				}
+			}
 			if rows > laneRows {
 				continue
 			}
@@ -294,7 +305,6 @@ func (t *trial) tileRows(ours, twin *tileLoops, rows, np, nblk int) error {
 			if bits == 8 {
 				lane = ours.lanes8[rows]
 			}
-			copy(want, got) // what lies between the rows is not written
 			lane(np, nblk, extra, &qs[0], &ds[0], least, &floats[0], step, &want[0], ldc)
 			if err := same(want, got, fmt.Sprintf("a few rows of %d-bit weights", bits)); err != nil {
 				return err

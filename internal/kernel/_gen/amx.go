@@ -91,9 +91,13 @@ func amx() {
 	for _, h := range []int{16, 8, 4, 2, 1} {
 		tileBlocks(h)
 	}
+	for _, h := range []int{16, 8} {
+		tileStream(h, 4)
+		tileStream(h, 8)
+	}
 	roundTiles()
-	unpackTiles4()
-	unpackTiles8()
+	unpackTiles(4)
+	unpackTiles(8)
 	for h := 4; h > 0; h-- {
 		tileLane(h, 4)
 		tileLane(h, 8)
@@ -222,6 +226,65 @@ var (
 	blockWidth, blockGroups           = reg.R8, reg.R14
 )
 
+// clearSums writes zeros under rows that are not there.
+func (w blocks) clearSums() {
+	VPXORD(z[31], z[31], z[31])
+	for i := range 4 * w.h {
+		VMOVUPS(z[31], Mem{Base: blockS, Disp: 1024*(i/w.h) + 64*(i%w.h)})
+	}
+}
+
+// finish brings in what is left of four tiles on their way, and the last blocks, as
+// many as R15 says.
+func (w blocks) finish() {
+	for rest := range 3 {
+		CMPQ(reg.R15, U8(uint8(rest)))
+		JEQ(LabelRef(fmt.Sprint("rest", rest)))
+	}
+	for rest := 3; rest >= 0; rest-- {
+		Label(fmt.Sprint("rest", rest))
+		for t := range rest {
+			w.next(t)
+		}
+		for t := rest; t < 4; t++ {
+			w.store(t)
+			w.add(t, 32*t-128)
+		}
+		for t := range rest {
+			w.store(t)
+			w.add(t, 32*t)
+		}
+		JMP(LabelRef("write"))
+	}
+}
+
+// few computes fewer than four blocks in all, as many as R15 says.
+func (w blocks) few() {
+	Label("few")
+	w.start(0)
+	w.store(0)
+	w.add(0, 0)
+	w.forward(1)
+	DECQ(reg.R15)
+	JNZ(LabelRef("few"))
+}
+
+// write writes the totals.
+func (w blocks) write() {
+	Label("write")
+	MOVQ(blockC, blockX)
+	Load(Param("rows"), blockN)
+	for i := range w.h {
+		VMOVUPS(z[i], Mem{Base: blockX})
+		if i+1 < w.h {
+			DECQ(blockN)
+			JZ(LabelRef("written"))
+			ADDQ(blockLDC, blockX)
+		}
+	}
+	Label("written")
+}
+
 // start begins the product of block t of the four in tile t.
 func (w blocks) start(t int) {
 	TILEZERO(byte(t))
@@ -269,10 +332,7 @@ func tileBlocks(h int) {
 	SHLQ(U8(2), blockRS)
 	SHLQ(U8(2), blockLDC)
 	MOVQ(U32(64), blockWidth)
-	VPXORD(z[31], z[31], z[31])
-	for i := range 4 * h { // what lies under rows that are not there
-		VMOVUPS(z[31], Mem{Base: blockS, Disp: 1024*(i/h) + 64*(i%h)})
-	}
+	w.clearSums()
 	Label("panel")
 	into("a", blockA)
 	into("c", blockC)
@@ -328,44 +388,9 @@ func tileBlocks(h int) {
 	Label("test")
 	DECQ(blockN)
 	JNZ(LabelRef("quad"))
-	for rest := range 3 { // how many blocks are left
-		CMPQ(reg.R15, U8(uint8(rest)))
-		JEQ(LabelRef(fmt.Sprint("rest", rest)))
-	}
-	for rest := 3; rest >= 0; rest-- {
-		Label(fmt.Sprint("rest", rest))
-		for t := range rest {
-			w.next(t)
-		}
-		for t := rest; t < 4; t++ {
-			w.store(t)
-			w.add(t, 32*t-128)
-		}
-		for t := range rest {
-			w.store(t)
-			w.add(t, 32*t)
-		}
-		JMP(LabelRef("write"))
-	}
-	Label("few") // less than four blocks in all
-	w.start(0)
-	w.store(0)
-	w.add(0, 0)
-	w.forward(1)
-	DECQ(reg.R15)
-	JNZ(LabelRef("few"))
-	Label("write")
-	MOVQ(blockC, blockX)
-	Load(Param("rows"), blockN)
-	for i := range h {
-		VMOVUPS(z[i], Mem{Base: blockX})
-		if i+1 < h {
-			DECQ(blockN)
-			JZ(LabelRef("written"))
-			ADDQ(blockLDC, blockX)
-		}
-	}
-	Label("written")
+	w.finish()
+	w.few()
+	w.write()
 	MOVQ(blockRS, reg.R15)
 	SHLQ(U8(4), reg.R15)
 	ADDQ(reg.R15, blockA)
@@ -505,60 +530,215 @@ func unpackText(bits int, prepare func(minima bool), block func(qs, dst reg.GPVi
 	RET()
 }
 
-func unpackTiles4() {
-	unpackText(4, func(minima bool) {
-		zero := 8
-		if minima {
-			zero = 0
-		}
-		VMOVDQU32(wholeTable(zero), z[31])
-	}, func(qs, dst reg.GPVirtual) {
-		for i := range 4 {
-			VMOVDQU32(Mem{Base: qs, Disp: 64 * i}, z[i])
-			PREFETCHT0(Mem{Base: qs, Disp: 64*i + ahead})
-		}
-		for s := range 4 {
-			for i := range 4 {
-				if s > 0 {
-					VPSRLW(U8(4), z[i], z[i])
-				}
-				VPERMW(z[31], z[i], z[4+i])
-				VMOVUPS(z[4+i], Mem{Base: dst, Disp: 64 * (4*i + s)})
+// prepare loads what unpackBlock needs into z25-z27 and z31.
+func prepare(bits int) func(minima bool) {
+	return func(minima bool) {
+		if bits == 4 {
+			zero := 8
+			if minima {
+				zero = 0
 			}
+			VMOVDQU32(wholeTable(zero), z[31])
+			return
 		}
-	})
-}
-
-func unpackTiles8() {
-	unpackText(8, func(minima bool) {
 		zero := uint32(0x4B000080) // 2²³ + 128
 		if minima {
 			zero = 0x4B000000
 		}
 		fill(zero, z[31])
-		fill(0x4B000000, z[30])
+		fill(0x4B000000, z[25])
 		fill(0xff, z[27])
 		fill(0xffff0000, z[26])
-	}, func(qs, dst reg.GPVirtual) {
-		for i := range 8 {
-			raw, q := z[0], z[1:5]
-			VMOVDQU32(Mem{Base: qs, Disp: 64 * i}, raw)
-			PREFETCHT0(Mem{Base: qs, Disp: 64*i + 2*ahead})
-			VMOVDQA32(raw, q[0])
-			for e := 1; e < 4; e++ {
-				VPSRLD(U8(uint8(8*e)), raw, q[e])
-			}
-			for e := range 4 { // a float whose last bits are the number
-				VPTERNLOGD(U8(0xEA), z[30], z[27], q[e]) // (q & z27) | z30
-				VSUBPS(z[31], q[e], q[e])
-			}
-			for e := range 2 {
-				VPSRLD(U8(16), q[e], q[e])
-				VPTERNLOGD(U8(0xEA), q[e], z[26], q[e+2]) // (second & high) | first
-				VMOVUPS(q[e+2], Mem{Base: dst, Disp: 64 * (4*(i/2) + i%2 + 2*e)})
+	}
+}
+
+// unpackBlock writes a block of whole numbers as a tile. It uses z16-z23.
+func unpackBlock(bits int, qs reg.Register, dst reg.Register) {
+	if bits == 4 {
+		raw := z[16:20]
+		for i := range 4 {
+			VMOVDQU32(Mem{Base: qs, Disp: 64 * i}, raw[i])
+			PREFETCHT0(Mem{Base: qs, Disp: 64*i + ahead})
+		}
+		for s := range 4 {
+			for i := range 4 {
+				if s > 0 {
+					VPSRLW(U8(4), raw[i], raw[i])
+				}
+				VPERMW(z[31], raw[i], z[20+i])
+				VMOVUPS(z[20+i], Mem{Base: dst, Disp: 64 * (4*i + s)})
 			}
 		}
-	})
+		return
+	}
+	for i := range 8 {
+		raw, q := z[16], z[17:21]
+		VMOVDQU32(Mem{Base: qs, Disp: 64 * i}, raw)
+		PREFETCHT0(Mem{Base: qs, Disp: 64*i + 2*ahead})
+		VMOVDQA32(raw, q[0])
+		for e := 1; e < 4; e++ {
+			VPSRLD(U8(uint8(8*e)), raw, q[e])
+		}
+		for e := range 4 { // a float whose last bits are the number
+			VPTERNLOGD(U8(0xEA), z[25], z[27], q[e]) // (q & z27) | z25
+			VSUBPS(z[31], q[e], q[e])
+		}
+		for e := range 2 {
+			VPSRLD(U8(16), q[e], q[e])
+			VPTERNLOGD(U8(0xEA), q[e], z[26], q[e+2]) // (second & high) | first
+			VMOVUPS(q[e+2], Mem{Base: dst, Disp: 64 * (4*(i/2) + i%2 + 2*e)})
+		}
+	}
+}
+
+func unpackTiles(bits int) {
+	unpackText(bits, prepare(bits), func(qs, dst reg.GPVirtual) { unpackBlock(bits, qs, dst) })
+}
+
+// tileStream writes tileStream<bits>x<h>: what unpackTiles and tileBlocks do one
+// after the other, for one group of rows, in one sweep. A block is unpacked four
+// blocks before it is multiplied, as stores reach tiles by way of the cache only.
+func tileStream(h, bits int) {
+	name := fmt.Sprintf("tileStream%dx%d", bits, h)
+	TEXT(name, NOSPLIT, "func(np, nblk, extra, rows int, qs *byte, ds, ms *uint16, a *uint32, rs int, c *float32, ldc int, room, sums *float32, config *byte)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s computes what tileBlocks does, the same bits, for up to %d rows and packed weights of %d bits.", name, h, bits))
+	w := blocks{h}
+	write, qs, left := reg.R14, reg.R12, reg.R15
+	into("config", blockN)
+	LDTILECFG(blockN)
+	into("a", blockA)
+	into("rs", blockRS)
+	into("ldc", blockLDC)
+	into("sums", blockS)
+	into("ds", blockDS)
+	SHLQ(U8(2), blockRS)
+	SHLQ(U8(2), blockLDC)
+	MOVQ(U32(64), blockWidth)
+	w.clearSums()
+	VMOVDQU32(twiceTable(), z[29])
+	VPXORD(z[28], z[28], z[28])
+	CMPQ(slot("extra"), U8(0))
+	JNE(LabelRef("least"))
+	prepare(bits)(false)
+	JMP(LabelRef("panel"))
+	Label("least")
+	prepare(bits)(true)
+	// unpack makes the next block, or the first once more when there is none.
+	unpack := func(t int) {
+		ADDQ(U32(1024), write)
+		unpackBlock(bits, qs, write)
+		ADDQ(U32(uint32(64*bits)), qs)
+		DECQ(left)
+		CMOVQLE(slot("qs"), qs)
+		if t == 3 {
+			SUBQ(U32(4096), write)
+		}
+	}
+	swap := func() {
+		w.forward(4)
+		SUBQ(U32(4096), blockB)
+		ADDQ(U32(1024), write)
+		XCHGQ(blockB, write)
+		SUBQ(U32(1024), write)
+	}
+	Label("panel")
+	into("c", blockC)
+	into("qs", qs)
+	into("room", blockB)
+	MOVQ(blockB, write)
+	SUBQ(U32(1024), write)
+	into("nblk", left)
+	for t := range 4 {
+		unpack(t)
+	}
+	ADDQ(U32(4096), write)
+	MOVQ(blockA, blockX)
+	MOVQ(blockDS, blockD)
+	Load(Param("extra"), blockN)
+	CMPQ(blockN, U8(0))
+	JNE(LabelRef("minima"))
+	for i := range h {
+		VPXORD(z[i], z[i], z[i])
+	}
+	JMP(LabelRef("scaled"))
+	Label("minima") // to the room behind the eight blocks
+	into("ms", blockD)
+	LEAQ(Mem{Base: blockB, Disp: 8192}, blockC)
+	SHLQ(U8(10), blockN)
+	ADDQ(blockC, blockN)
+	Load(Param("nblk"), blockX)
+	Label("minimum")
+	minimaText(blockD, blockC)
+	ADDQ(U8(32), blockD)
+	ADDQ(U32(128), blockC)
+	DECQ(blockX)
+	JNZ(LabelRef("minimum"))
+	MOVQ(blockD, slot("ms"))
+	JMP(LabelRef("clears"))
+	Label("clear")
+	VMOVUPS(z[28], Mem{Base: blockC})
+	ADDQ(U8(64), blockC)
+	Label("clears")
+	CMPQ(blockC, blockN)
+	JNE(LabelRef("clear"))
+	MOVQ(slot("nblk"), blockX)
+	SHLQ(U8(6), blockX)
+	ADDQ(blockA, blockX)
+	LEAQ(Mem{Base: blockB, Disp: 8192}, blockC)
+	TILEZERO(0)
+	Label("minimaloop")
+	TILELOADD(tileMem{blockX, blockRS, 0}, 4)
+	TILELOADD(tileMem{blockC, blockWidth, 0}, 6)
+	TDPBF16PS(0, 4, 6)
+	ADDQ(U8(64), blockX)
+	ADDQ(U32(1024), blockC)
+	CMPQ(blockC, blockN)
+	JNE(LabelRef("minimaloop"))
+	w.store(0)
+	MOVQ(blockA, blockX)
+	MOVQ(blockDS, blockD)
+	into("c", blockC)
+	for i := range h {
+		VMOVUPS(Mem{Base: blockS, Disp: 64 * i}, z[i])
+	}
+	Label("scaled")
+	Load(Param("nblk"), blockN)
+	SHRQ(U8(2), blockN)
+	JZ(LabelRef("small"))
+	for t := range 4 {
+		w.start(t)
+		unpack(t)
+	}
+	swap()
+	JMP(LabelRef("test"))
+	Label("quad")
+	for t := range 4 {
+		w.next(t)
+		unpack(t)
+	}
+	swap()
+	Label("test")
+	DECQ(blockN)
+	JNZ(LabelRef("quad"))
+	into("nblk", reg.R15)
+	ANDQ(U8(3), reg.R15)
+	w.finish()
+	Label("small")
+	into("nblk", reg.R15)
+	w.few()
+	w.write()
+	ADDQ(U8(64), slot("c"))
+	MOVQ(slot("nblk"), blockX)
+	SHLQ(U8(5), blockX)
+	ADDQ(blockX, blockDS)
+	SHLQ(U8(uint8(map[int]int{4: 3, 8: 4}[bits])), blockX)
+	ADDQ(blockX, slot("qs"))
+	DECQ(slot("np"))
+	JNZ(LabelRef("panel"))
+	TILERELEASE()
+	VZEROUPPER()
+	RET()
 }
 
 // lanes is a tileLane being written: a tileBlocks for few rows, without tiles. It
