@@ -66,12 +66,12 @@ func (s *seen) take(buffer []float32, n int, w widths) []float32 {
 // attention computes the attention of a block from its q, k and v.
 func (r *run) attention(a activations) {
 	if r.places.tokens == nil {
-		r.gang.Attention(a.out, a.lse, a.q, a.k, a.v, r.batch.First, r.heads)
+		r.gang.Attention(a.out, a.lse, a.q, a.k, a.v, r.batch.First, r.heads, r.options.Precision)
 		return
 	}
 	s := &r.arena.seen
 	r.spread(s, a)
-	r.gang.Attention(s.out, a.lse, s.q, s.k, s.v, r.batch.First, r.heads)
+	r.gang.Attention(s.out, a.lse, s.q, s.k, s.v, r.batch.First, r.heads, r.options.Precision)
 	r.gang.Gather(a.out, s.out, r.places.first, r.arena.query)
 }
 

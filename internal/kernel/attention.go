@@ -26,9 +26,16 @@ func (h Heads) check() {
 // first never falls and first[t] ≤ t. Query head i reads the keys and values of
 // head i/(Query/KV). What is not a number shows in every token that sees it; it
 // may also show in others of its conversation, never in another conversation.
-func (g *Gang) Attention(out, lse, q, k, v []float32, first []int32, h Heads) {
+//
+// Fast rounds q, k, v and the weights to bfloat16 on levels with tiles of it and
+// for heads of whole vectors; sums are float32. Elsewhere it is Exact.
+func (g *Gang) Attention(out, lse, q, k, v []float32, first []int32, h Heads, p Precision) {
 	checkAttention(out, lse, q, k, v, first, h)
-	if g.tiled(h) {
+	switch {
+	case g.paired(h, p):
+		g.attentionPairs(out, lse, q, k, v, first, h)
+		return
+	case g.tiled(h):
 		g.attentionTiles(out, lse, q, k, v, first, h)
 		return
 	}

@@ -12,6 +12,7 @@ import (
 // scene is one attention with random inputs.
 type scene struct {
 	h             kernel.Heads
+	precision     kernel.Precision // Exact
 	first         []int32
 	q, k, v, dout []float32
 	out, lse      []float32
@@ -41,14 +42,16 @@ func heads(query, kv, dim int) kernel.Heads {
 
 func newScene(a *arena, h kernel.Heads, first []int32) *scene {
 	n := len(first)
-	return &scene{h: h, first: first,
+	return &scene{h: h, precision: kernel.Exact, first: first,
 		q: a.numbers(n * h.Query * h.Dim), dout: a.numbers(n * h.Query * h.Dim),
 		k: a.numbers(n * h.KV * h.Dim), v: a.numbers(n * h.KV * h.Dim),
 		out: a.zeros(n * h.Query * h.Dim), lse: a.zeros(n * h.Query),
 		dq: a.zeros(n * h.Query * h.Dim), dk: a.zeros(n * h.KV * h.Dim), dv: a.zeros(n * h.KV * h.Dim)}
 }
 
-func (s *scene) forward(g *kernel.Gang) { g.Attention(s.out, s.lse, s.q, s.k, s.v, s.first, s.h) }
+func (s *scene) forward(g *kernel.Gang) {
+	g.Attention(s.out, s.lse, s.q, s.k, s.v, s.first, s.h, s.precision)
+}
 
 func (s *scene) backward(g *kernel.Gang) {
 	g.AttentionBack(s.dq, s.dk, s.dv, s.dout, s.out, s.lse, s.q, s.k, s.v, s.first, s.h)
@@ -404,10 +407,12 @@ func TestShapePanics(t *testing.T) {
 	fast[kernel.Generic] = plain
 	x := make([]float32, 64)
 	for name, f := range map[string]func(g *kernel.Gang){
-		"heads":    func(g *kernel.Gang) { g.Attention(x, x, x, x, x, []int32{0}, kernel.Heads{Query: 3, KV: 2, Dim: 4}) },
-		"short q":  func(g *kernel.Gang) { g.Attention(x, x, x[:3], x, x, []int32{0}, heads(1, 1, 4)) },
-		"future":   func(g *kernel.Gang) { g.Attention(x, x, x, x, x, []int32{1}, heads(1, 1, 4)) },
-		"falling":  func(g *kernel.Gang) { g.Attention(x, x, x, x, x, []int32{0, 1, 0}, heads(1, 1, 4)) },
+		"heads": func(g *kernel.Gang) {
+			g.Attention(x, x, x, x, x, []int32{0}, kernel.Heads{Query: 3, KV: 2, Dim: 4}, kernel.Exact)
+		},
+		"short q":  func(g *kernel.Gang) { g.Attention(x, x, x[:3], x, x, []int32{0}, heads(1, 1, 4), kernel.Exact) },
+		"future":   func(g *kernel.Gang) { g.Attention(x, x, x, x, x, []int32{1}, heads(1, 1, 4), kernel.Exact) },
+		"falling":  func(g *kernel.Gang) { g.Attention(x, x, x, x, x, []int32{0, 1, 0}, heads(1, 1, 4), kernel.Exact) },
 		"no key":   func(g *kernel.Gang) { g.AttentionCached(x, x, []kernel.Lane{{}}, 0, keeping(heads(1, 1, 4), false)) },
 		"norm":     func(g *kernel.Gang) { g.RMSNorm(x, x, 2, 33, x, 1e-5) },
 		"dropout":  func(g *kernel.Gang) { g.Dropout(x, x, 1, 1) },

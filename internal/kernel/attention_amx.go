@@ -1,0 +1,169 @@
+package kernel
+
+import "math"
+
+// Attention in bfloat16 on AMX tiles, for Fast: products of bfloat16, everything
+// between them and every sum in float32. Tokens go in strips of up to 32 of one
+// conversation. The borders of strips and of blocks of keys are counted from the
+// conversation's first token and every sum runs in their order, so that a result
+// depends neither on other conversations nor on who computes it.
+
+// stripTokens is how many tokens a strip has.
+const stripTokens = 32
+
+// strip is a run of tokens of one conversation, and which strips of keys they see.
+type strip struct {
+	tile
+	first int // the first strip of the conversation
+	see   int // the first that any of them sees
+	free  int // from here on to its own, without it, all see everything
+}
+
+// strips are the tokens of a row in strips, and what each sees: tokens have
+// numbers 32·strip and up.
+type strips struct {
+	list     []strip
+	from, to []int32 // (strips, 32): query i sees from … to-1; who is not there sees none
+}
+
+func cutStrips(first []int32) strips {
+	tiles := cutTiles(first, stripTokens)
+	s := strips{list: make([]strip, len(tiles)), from: make([]int32, len(tiles)*stripTokens), to: make([]int32, len(tiles)*stripTokens)}
+	begin := 0 // strip of the conversation's first token
+	for i, t := range tiles {
+		if int(first[t.lo]) == t.lo {
+			begin = i
+		}
+		number := func(token int32) int32 { return int32(begin*stripTokens) + token - int32(tiles[begin].lo) }
+		for token := t.lo; token < t.hi; token++ {
+			at := i*stripTokens + token - t.lo
+			s.from[at], s.to[at] = number(first[token]), int32(at+1)
+		}
+		last := s.from[i*stripTokens+t.hi-t.lo-1]
+		s.list[i] = strip{
+			tile: t, first: begin,
+			see:  int(s.from[i*stripTokens]) / stripTokens,
+			free: (int(last) + stripTokens - 1) / stripTokens,
+		}
+	}
+	return s
+}
+
+// paired says whether g computes this attention in bfloat16.
+func (g *Gang) paired(h Heads, p Precision) bool {
+	return p == Fast && g.attending() != nil && h.Dim%16 == 0 && h.Dim <= 256 && h.Scale > 0
+}
+
+// pairing is one attention in bfloat16.
+type pairing struct {
+	g     *Gang
+	loops *attendLoops
+	rows  rowKernels
+	h     Heads
+	strips
+	d, size int // dim/32, rounded up; words of a strip of a head
+}
+
+func (g *Gang) newPairing(first []int32, h Heads) *pairing {
+	d := (h.Dim + 31) / 32
+	return &pairing{g: g, loops: g.attending(), rows: g.rows(), h: h, strips: cutStrips(first), d: d, size: d * 32 * narrow}
+}
+
+// place is where a strip of a head lies.
+func (a *pairing) place(head, s int) int { return (head*len(a.list) + s) * a.size }
+
+// words is how many words heads heads take.
+func (a *pairing) words(heads int) int { return heads * len(a.list) * a.size }
+
+// laying is a tensor (n, heads, dim) that becomes tiles (heads, strips).
+type laying struct {
+	x     []float32
+	heads int
+	dst   []uint32
+	lay   func(cols int, x *float32, ldx int, dst *uint32)
+	short bool // lay writes whole columns of 16: it leaves half a strip's last 32 out
+}
+
+// lay makes tiles of all tensors.
+func (a *pairing) lay(all ...laying) {
+	a.g.span(len(a.list), 1, func(s, _ int) {
+		scr := a.g.borrow()
+		defer a.g.giveBack(scr)
+		for _, l := range all {
+			for head := range l.heads {
+				a.layStrip(scr, l, head, s)
+			}
+		}
+	})
+}
+
+func (a *pairing) layStrip(scr *scratch, l laying, head, s int) {
+	t, d, ld := a.list[s].tile, a.h.Dim, l.heads*a.h.Dim
+	x, dst := l.x[(t.lo*l.heads+head)*d:], l.dst[a.place(head, s):][:a.size]
+	if n := t.hi - t.lo; n < stripTokens {
+		whole := scr.float32s(stripTokens * d)
+		for i := range n {
+			copy(whole[i*d:][:d], x[i*ld:])
+		}
+		clear(whole[n*d:])
+		x, ld = whole, d
+	}
+	l.lay(d, &x[0], ld, &dst[0])
+	if l.short && d%32 != 0 {
+		clear(dst[d*narrow:])
+	}
+}
+
+// unlay writes the rows of a strip of one head of x (n, heads, dim) from turned
+// numbers (dim, 32).
+func (a *pairing) unlay(x []float32, heads, head int, t tile, turned, room []float32) {
+	d, ld := a.h.Dim, heads*a.h.Dim
+	dst := x[(t.lo*heads+head)*d:]
+	if n := t.hi - t.lo; n < stripTokens {
+		a.g.kit.transpose(d, stripTokens, turned, stripTokens, room, d)
+		for i := range n {
+			copy(dst[i*ld:][:d], room[i*d:])
+		}
+		return
+	}
+	a.g.kit.transpose(d, stripTokens, turned, stripTokens, dst, ld)
+}
+
+// attentionPairs is Attention in bfloat16.
+func (g *Gang) attentionPairs(out, lse, q, k, v []float32, first []int32, h Heads) {
+	a := g.newPairing(first, h)
+	scr := g.borrowOwn()
+	defer g.giveBack(scr)
+	room := scr.uint32s(a.words(h.Query + 2*h.KV))
+	queries, room := room[:a.words(h.Query)], room[a.words(h.Query):]
+	keys, values := room[:a.words(h.KV)], room[a.words(h.KV):]
+	a.lay(laying{q, h.Query, queries, a.loops.layRowsTurned, false},
+		laying{k, h.KV, keys, a.loops.layRows, false},
+		laying{v, h.KV, values, a.loops.layPairsTurned, true})
+	// Heads that share their keys go together, and the strips that see the most
+	// first.
+	group, n := h.Query/h.KV, len(a.list)
+	g.span(h.KV*n, 1, func(i, _ int) {
+		s := n - 1 - i/h.KV
+		for head := i % h.KV * group; head < (i%h.KV+1)*group; head++ {
+			a.attend(out, lse, queries, keys, values, head, s, len(first))
+		}
+	})
+}
+
+// attend computes one strip of queries of one head.
+func (a *pairing) attend(out, lse []float32, q, k, v []uint32, head, s, n int) {
+	scr := a.g.borrow()
+	defer a.g.giveBack(scr)
+	full := 32 * a.d * stripTokens
+	buf := scr.float32s(attendWork + 2*full + stripTokens)
+	work, acc, room, logs := buf[:attendWork], buf[attendWork:], buf[attendWork+full:], buf[attendWork+2*full:]
+	t, kv := a.list[s], head/(a.h.Query/a.h.KV)
+	keys := a.place(kv, t.see)
+	a.loops.attend(s-t.see+1, t.free-t.see, s-t.see, a.d, &q[a.place(head, s)], &k[keys], &v[keys],
+		&a.from[s*stripTokens], &a.to[s*stripTokens], t.see*stripTokens, a.h.Scale*math.Log2E, &work[0], &acc[0], &logs[0], &wholeTiles[0])
+	a.unlay(out, a.h.Query, head, t.tile, acc, room)
+	for i := range t.hi - t.lo {
+		lse[head*n+t.lo+i] = logs[i] * math.Ln2
+	}
+}
