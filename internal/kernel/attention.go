@@ -90,11 +90,16 @@ func attentionGeneric(out, q, k, v []float32, head, t, lo int, h Heads) float32 
 
 // AttentionBack writes the gradients dq, dk, dv of Attention given dout. They
 // must not overlap the other arguments. The gradients of a key head are summed
-// over its query heads in their order.
-func (g *Gang) AttentionBack(dq, dk, dv, dout, out, lse, q, k, v []float32, first []int32, h Heads) {
+// over its query heads in their order. Fast rounds dout and the gradients of the
+// scores too, where Attention rounds.
+func (g *Gang) AttentionBack(dq, dk, dv, dout, out, lse, q, k, v []float32, first []int32, h Heads, p Precision) {
 	checkAttention(out, lse, q, k, v, first, h)
 	checkAttention(dq, lse, dout, dk, dv, first, h)
-	if g.tiled(h) {
+	switch {
+	case g.paired(h, p):
+		g.attentionBackPairs(dq, dk, dv, dout, out, lse, q, k, v, first, h)
+		return
+	case g.tiled(h):
 		g.attentionBackTiles(dq, dk, dv, dout, out, lse, q, k, v, first, h)
 		return
 	}

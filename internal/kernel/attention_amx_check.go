@@ -41,6 +41,13 @@ func (t *trial) lays(ours, twin *attendLoops, _, d int) error {
 				return fmt.Errorf("way %d of %d numbers into tiles: %w", i, cols, errTwins)
 			}
 		}
+		y := t.float32s(31*ldx + cols)
+		got, want := t.outputs(stripTokens)
+		ours.roundedDots(stripTokens, cols, &x[0], &y[0], ldx, &got[0])
+		twin.roundedDots(stripTokens, cols, &x[0], &y[0], ldx, &want[0])
+		if err := near(got, want); err != nil {
+			return fmt.Errorf("products of rows: %w", err)
+		}
 	}
 	return nil
 }

@@ -21,6 +21,9 @@ import (
 type attendLoops struct {
 	layRows, layRowsTurned, layPairs, layPairsTurned func(cols int, x *float32, ldx int, dst *uint32)
 
+	// roundedDots writes Σ x·y of rows ld numbers apart, with x in bfloat16.
+	roundedDots func(rows, cols int, x, y *float32, ld int, dst *float32)
+
 	// attend brings 32 queries over strips strips of keys. Key j of strip s has the
 	// number key+32s+j; a query sees those from … to-1, and all of strips free0 …
 	// free1-1.
@@ -59,7 +62,8 @@ func genericAttention() *attendLoops {
 	return &attendLoops{
 		layRows: layGeneric(rowWord), layRowsTurned: layGeneric(turnedRowWord),
 		layPairs: layGeneric(pairWord), layPairsTurned: layGeneric(turnedPairWord),
-		attend: attendGeneric, back: attendBackGeneric, queries: attendQueriesGeneric,
+		roundedDots: roundedDotsGeneric,
+		attend:      attendGeneric, back: attendBackGeneric, queries: attendQueriesGeneric,
 	}
 }
 
@@ -109,6 +113,18 @@ func layGeneric(at layout) func(cols int, x *float32, ldx int, dst *uint32) {
 				}
 			}
 		}
+	}
+}
+
+func roundedDotsGeneric(rows, cols int, x, y *float32, ld int, dst *float32) {
+	n := (rows-1)*ld + cols
+	left, right, out := unsafe.Slice(x, n), unsafe.Slice(y, n), unsafe.Slice(dst, rows)
+	for i := range out {
+		sum := 0.0
+		for j, v := range left[i*ld:][:cols] {
+			sum += float64(rounded(v)) * float64(right[i*ld+j])
+		}
+		out[i] = float32(sum)
 	}
 }
 

@@ -15,5 +15,6 @@ func (g *Gang) attending() *attendLoops {
 var amxAttention = attendLoops{
 	layRows: layRowsAVX512, layRowsTurned: layRowsTurnedAVX512,
 	layPairs: layPairsAVX512, layPairsTurned: layPairsTurnedAVX512,
-	attend: attendTiles, back: attendBackTiles, queries: attendQueries,
+	roundedDots: roundedDotsAVX512,
+	attend:      attendTiles, back: attendBackTiles, queries: attendQueries,
 }

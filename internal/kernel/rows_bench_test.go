@@ -77,7 +77,7 @@ func BenchmarkAttention(b *testing.B) {
 				best(b, func(b *testing.B, g *kernel.Gang, _ int) {
 					g.Attention(out, lse, q, k, v, c.first, c.h, p)
 					quickest(b, 5*flops, "GFLOPS", func() {
-						g.AttentionBack(dq, dk, dv, dout, out, lse, q, k, v, c.first, c.h)
+						g.AttentionBack(dq, dk, dv, dout, out, lse, q, k, v, c.first, c.h, p)
 					})
 				})
 			})

@@ -24,6 +24,11 @@ func layRowsTurnedAVX512(cols int, x *float32, ldx int, dst *uint32)
 //go:noescape
 func layPairsTurnedAVX512(cols int, x *float32, ldx int, dst *uint32)
 
+// roundedDotsAVX512 is roundedDotsGeneric.
+//
+//go:noescape
+func roundedDotsAVX512(rows int, cols int, x *float32, y *float32, ld int, dst *float32)
+
 // attendTiles is attendGeneric.
 //
 //go:noescape

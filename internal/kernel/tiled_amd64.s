@@ -1130,6 +1130,51 @@ loop:
 	VZEROUPPER
 	RET
 
+// func roundedDotsAVX512(rows int, cols int, x *float32, y *float32, ld int, dst *float32)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·roundedDotsAVX512(SB), NOSPLIT, $0-48
+	MOVQ rows+0(FP), AX
+	MOVQ cols+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ y+24(FP), BX
+	MOVQ ld+32(FP), SI
+	MOVQ dst+40(FP), DI
+	SHLQ $0x02, SI
+	SHLQ $0x02, CX
+
+row:
+	VPXORD Z1, Z1, Z1
+	XORQ   R8, R8
+
+vector:
+	VMOVUPS (DX)(R8*1), Z0
+
+	// VCVTNE2PS2BF16 Z0, Z0, Z0
+	LONG          $0x487ff262
+	WORD          $0xc072
+	VPMOVZXWD     Y0, Z0
+	VPSLLD        $0x10, Z0, Z0
+	VFMADD231PS   (BX)(R8*1), Z0, Z1
+	ADDQ          $0x40, R8
+	CMPQ          R8, CX
+	JNE           vector
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSS        X1, (DI)
+	ADDQ          SI, DX
+	ADDQ          SI, BX
+	ADDQ          $0x04, DI
+	DECQ          AX
+	JNZ           row
+	VZEROUPPER
+	RET
+
 // func attendTiles(strips int, free0 int, free1 int, d int, q *uint32, k *uint32, v *uint32, from *int32, to *int32, key int, scale float32, work *float32, out *float32, lse *float32, config *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F
 TEXT ·attendTiles(SB), NOSPLIT, $0-120

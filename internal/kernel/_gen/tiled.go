@@ -20,9 +20,39 @@ func tiledAttention() {
 		layRows(turned)
 		layPairs(turned)
 	}
+	roundedDots()
 	attendTiles()
 	attendBackTiles()
 	attendQueries()
+}
+
+// roundedDots writes the products of rows, the first rounded.
+func roundedDots() {
+	p := text("roundedDotsAVX512", "func(rows, cols int, x, y *float32, ld int, dst *float32)", "is roundedDotsGeneric.", "rows", "cols", "x", "y", "ld", "dst")
+	rows, cols, x, y, ld, dst := p[0], p[1], p[2], p[3], p[4], p[5]
+	SHLQ(U8(2), ld)
+	SHLQ(U8(2), cols)
+	i := GP64()
+	Label("row")
+	sum := zero()
+	XORQ(i, i)
+	Label("vector")
+	VMOVUPS(Mem{Base: x, Index: i, Scale: 1}, reg.Z0)
+	VCVTNE2PS2BF16(reg.Z0, reg.Z0, reg.Z0)
+	VPMOVZXWD(reg.Y0, reg.Z0)
+	VPSLLD(U8(16), reg.Z0, reg.Z0)
+	VFMADD231PS(Mem{Base: y, Index: i, Scale: 1}, reg.Z0, sum)
+	ADDQ(U8(64), i)
+	CMPQ(i, cols)
+	JNE(LabelRef("vector"))
+	reduce32(sum, func(a, b, d Op) { VADDPS(a, b, d) })
+	VMOVSS(sum.AsX(), at(dst))
+	ADDQ(ld, x)
+	ADDQ(ld, y)
+	ADDQ(U8(4), dst)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	done()
 }
 
 // lay writes a function that makes tiles of 32 rows of numbers; vector loads
