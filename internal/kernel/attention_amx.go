@@ -54,19 +54,34 @@ func (g *Gang) paired(h Heads, p Precision) bool {
 	return p == Fast && g.attending() != nil && h.Dim%16 == 0 && h.Dim <= 256 && h.Scale > 0
 }
 
-// pairing is one attention in bfloat16.
+// pairing is an attention in bfloat16 of some key heads and their query heads: heads
+// are counted from the first of them, where its tensors begin.
 type pairing struct {
 	g     *Gang
 	loops *attendLoops
 	rows  rowKernels
-	h     Heads
+	h     Heads // of the whole tensors
+	kv    int   // key heads
+	group int   // query heads of a key head
 	strips
 	d, size int // dim/32, rounded up; words of a strip of a head
 }
 
-func (g *Gang) newPairing(first []int32, h Heads) *pairing {
+// partCache is how many words the tiles of several key heads may take together, so
+// that they are still in the second caches when they are read.
+const partCache = 768 << 10
+
+// eachPart runs f for some key heads after the other; it gives f the numbers of the
+// first key head and of its first query head. There are tensors of query heads and
+// of key heads to be made tiles of.
+func (g *Gang) eachPart(first []int32, h Heads, ofQuery, ofKV int, f func(a *pairing, kv, query int)) {
 	d := (h.Dim + 31) / 32
-	return &pairing{g: g, loops: g.attending(), rows: g.rows(), h: h, strips: cutStrips(first), d: d, size: d * 32 * narrow}
+	a := &pairing{g: g, loops: g.attending(), rows: g.rows(), h: h, group: h.Query / h.KV, strips: cutStrips(first), d: d, size: d * 32 * narrow}
+	step := max(1, partCache/a.words(ofQuery*a.group+ofKV))
+	for kv := 0; kv < h.KV; kv += step {
+		a.kv = min(step, h.KV-kv)
+		f(a, kv, kv*a.group)
+	}
 }
 
 // place is where a strip of a head lies.
@@ -75,13 +90,13 @@ func (a *pairing) place(head, s int) int { return (head*len(a.list) + s) * a.siz
 // words is how many words heads heads take.
 func (a *pairing) words(heads int) int { return heads * len(a.list) * a.size }
 
-// laying is a tensor (n, heads, dim) that becomes tiles (heads, strips).
+// laying is a tensor (n, all, dim) whose first heads become tiles (heads, strips).
 type laying struct {
-	x     []float32
-	heads int
-	dst   []uint32
-	lay   func(cols int, x *float32, ldx int, dst *uint32)
-	short bool // lay writes whole columns of 16: it leaves half a strip's last 32 out
+	x          []float32
+	heads, all int
+	dst        []uint32
+	lay        func(cols int, x *float32, ldx int, dst *uint32)
+	short      bool // lay writes whole columns of 16: it leaves half a strip's last 32 out
 }
 
 // lay makes tiles of all tensors.
@@ -98,8 +113,8 @@ func (a *pairing) lay(all ...laying) {
 }
 
 func (a *pairing) layStrip(scr *scratch, l laying, head, s int) {
-	t, d, ld := a.list[s].tile, a.h.Dim, l.heads*a.h.Dim
-	x, dst := l.x[(t.lo*l.heads+head)*d:], l.dst[a.place(head, s):][:a.size]
+	t, d, ld := a.list[s].tile, a.h.Dim, l.all*a.h.Dim
+	x, dst := l.x[(t.lo*l.all+head)*d:], l.dst[a.place(head, s):][:a.size]
 	if n := t.hi - t.lo; n < stripTokens {
 		whole := scr.float32s(stripTokens * d)
 		for i := range n {
@@ -129,41 +144,52 @@ func (a *pairing) unlay(x []float32, heads, head int, t tile, turned, room []flo
 	a.g.kit.transpose(d, stripTokens, turned, stripTokens, dst, ld)
 }
 
+// ofQueries and ofKeys are tensors of the query heads and of the key heads.
+func (a *pairing) ofQueries(x []float32, dst []uint32, lay func(int, *float32, int, *uint32), short bool) laying {
+	return laying{x, a.kv * a.group, a.h.Query, dst, lay, short}
+}
+
+func (a *pairing) ofKeys(x []float32, dst []uint32, lay func(int, *float32, int, *uint32), short bool) laying {
+	return laying{x, a.kv, a.h.KV, dst, lay, short}
+}
+
 // attentionPairs is Attention in bfloat16.
 func (g *Gang) attentionPairs(out, lse, q, k, v []float32, first []int32, h Heads) {
-	a := g.newPairing(first, h)
-	scr := g.borrowOwn()
-	defer g.giveBack(scr)
-	room := scr.uint32s(a.words(h.Query + 2*h.KV))
-	queries, room := room[:a.words(h.Query)], room[a.words(h.Query):]
-	keys, values := room[:a.words(h.KV)], room[a.words(h.KV):]
-	a.lay(laying{q, h.Query, queries, a.loops.layRowsTurned, false},
-		laying{k, h.KV, keys, a.loops.layRows, false},
-		laying{v, h.KV, values, a.loops.layPairsTurned, true})
-	// Heads that share their keys go together, and the strips that see the most
-	// first.
-	group, n := h.Query/h.KV, len(a.list)
-	g.span(h.KV*n, 1, func(i, _ int) {
-		s := n - 1 - i/h.KV
-		for head := i % h.KV * group; head < (i%h.KV+1)*group; head++ {
-			a.attend(out, lse, queries, keys, values, head, s, len(first))
+	g.eachPart(first, h, 1, 2, func(a *pairing, kv, query int) {
+		a.forward(out[query*h.Dim:], lse[query*len(first):], q[query*h.Dim:], k[kv*h.Dim:], v[kv*h.Dim:], len(first))
+	})
+}
+
+// forward computes the part; there are n tokens.
+func (a *pairing) forward(out, lse, q, k, v []float32, n int) {
+	scr := a.g.borrowOwn()
+	defer a.g.giveBack(scr)
+	many, few := a.words(a.kv*a.group), a.words(a.kv)
+	room := scr.uint32s(many + 2*few)
+	queries, keys, values := room[:many], room[many:many+few], room[many+few:]
+	a.lay(a.ofQueries(q, queries, a.loops.layRowsTurned, false), a.ofKeys(k, keys, a.loops.layRows, false), a.ofKeys(v, values, a.loops.layPairsTurned, true))
+	// One key head after the other, and the strips that see the most first.
+	a.g.span(a.kv*len(a.list), 1, func(i, _ int) {
+		kv, s := i/len(a.list), len(a.list)-1-i%len(a.list)
+		for head := kv * a.group; head < (kv+1)*a.group; head++ {
+			a.attend(out, lse[head*n:], queries, keys, values, head, s)
 		}
 	})
 }
 
 // attend computes one strip of queries of one head.
-func (a *pairing) attend(out, lse []float32, q, k, v []uint32, head, s, n int) {
+func (a *pairing) attend(out, lse []float32, q, k, v []uint32, head, s int) {
 	scr := a.g.borrow()
 	defer a.g.giveBack(scr)
 	full := 32 * a.d * stripTokens
 	buf := scr.float32s(attendWork + 2*full + stripTokens)
 	work, acc, room, logs := buf[:attendWork], buf[attendWork:], buf[attendWork+full:], buf[attendWork+2*full:]
-	t, kv := a.list[s], head/(a.h.Query/a.h.KV)
-	keys := a.place(kv, t.see)
+	t := a.list[s]
+	keys := a.place(head/a.group, t.see)
 	a.loops.attend(s-t.see+1, t.free-t.see, s-t.see, a.d, &q[a.place(head, s)], &k[keys], &v[keys],
 		&a.from[s*stripTokens], &a.to[s*stripTokens], t.see*stripTokens, a.h.Scale*math.Log2E, &work[0], &acc[0], &logs[0], &wholeTiles[0])
 	a.unlay(out, a.h.Query, head, t.tile, acc, room)
 	for i := range t.hi - t.lo {
-		lse[head*n+t.lo+i] = logs[i] * math.Ln2
+		lse[t.lo+i] = logs[i] * math.Ln2
 	}
 }

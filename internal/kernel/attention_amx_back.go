@@ -4,76 +4,97 @@ import "math"
 
 // pairsBack is one call of AttentionBack in bfloat16.
 //
-// It goes over the queries in waves, and in each first over the keys: a strip of
-// keys of one key head meets all queries of the wave that see it, which gives its
-// dk and dv and the gradients of the scores. Then every strip of queries of a head
-// multiplies its gradients by the keys. A wave ends when the gradients of its
-// scores take the room they have.
+// It goes over queries and key heads in waves, and in each first over the keys: a
+// strip of keys of one key head meets all queries of the wave that see it, which
+// gives its dk and dv and the gradients of the scores. Then every strip of queries
+// of a head multiplies its gradients by the keys. A wave has as many heads as keep
+// the gradients of its scores in the second cache, and as many queries as they have
+// room for.
 type pairsBack struct {
 	*pairing
 	dq, dk, dv []float32
 
-	q, dout, qp, dp []uint32  // (Query, strips): rows turned, and pairs
-	k, v, kt        []uint32  // (KV, strips): rows; pairs turned
-	lse, delta      []float32 // (Query, strips, 32): lse in powers of 2
-	sums            []float32 // (KV, strips, 2, 32, 32d): dk and dv
-	ds              []uint32  // (Query, strips of the wave, step): gradients of the scores
-	lo, hi, step    int       // strips lo … hi-1 are the wave; words from one to the next
+	qTurned, doutTurned []uint32  // (query heads, strips) rows turned
+	qPairs, doutPairs   []uint32  // the same as pairs
+	k, v, kPairs        []uint32  // (key heads, strips) rows; pairs turned
+	lse, delta          []float32 // (query heads, strips, 32): lse in powers of 2
+	sums                []float32 // (key heads, strips, 2, 32, 32d): dk and dv
+	ds                  []uint32  // (query heads, strips of the wave, step): gradients of the scores
+
+	// The wave: strips lo … hi-1, as many key heads from head on; step is how many
+	// words there are from one strip of queries to the next.
+	lo, hi, head, heads, step int
 }
 
 const (
-	scoreBudget = 4 << 20 // words that the gradients of the scores may take, 16 MB
+	scoreBudget = 4 << 20   // words that the gradients of the scores may take, 16 MB
+	scoreCache  = 512 << 10 // words of them that several heads may take together
 	scoreWords  = stripTokens * stripTokens / 2
 	backStrips  = 8 // of queries that go through a strip of keys together
 )
 
 // attentionBackPairs is AttentionBack in bfloat16.
 func (g *Gang) attentionBackPairs(dq, dk, dv, dout, out, lse, q, k, v []float32, first []int32, h Heads) {
-	b := &pairsBack{pairing: g.newPairing(first, h), dq: dq, dk: dk, dv: dv}
-	scr := g.borrowOwn()
-	defer g.giveBack(scr)
-	n, rows, full := len(b.list), len(b.list)*stripTokens, 32*b.d*stripTokens
-	words := scr.uint32s(4*b.words(h.Query) + 3*b.words(h.KV) + b.mostScores())
-	for _, part := range []*[]uint32{&b.q, &b.dout, &b.qp, &b.dp} {
-		*part, words = words[:b.words(h.Query)], words[b.words(h.Query):]
-	}
-	for _, part := range []*[]uint32{&b.k, &b.v, &b.kt} {
-		*part, words = words[:b.words(h.KV)], words[b.words(h.KV):]
-	}
-	b.ds = words
-	floats := scr.float32s(2*h.Query*rows + 2*h.KV*n*full)
-	b.lse, b.delta, b.sums = floats[:h.Query*rows], floats[h.Query*rows:][:h.Query*rows], floats[2*h.Query*rows:]
+	n, d := len(first), h.Dim
+	g.eachPart(first, h, 4, 3, func(a *pairing, kv, query int) {
+		b := &pairsBack{pairing: a, dq: dq[query*d:], dk: dk[kv*d:], dv: dv[kv*d:]}
+		b.backward(dout[query*d:], out[query*d:], lse[query*n:], q[query*d:], k[kv*d:], v[kv*d:], n)
+	})
+}
 
-	b.lay(laying{q, h.Query, b.q, b.loops.layRowsTurned, false}, laying{dout, h.Query, b.dout, b.loops.layRowsTurned, false},
-		laying{q, h.Query, b.qp, b.loops.layPairs, true}, laying{dout, h.Query, b.dp, b.loops.layPairs, true},
-		laying{k, h.KV, b.k, b.loops.layRows, false}, laying{v, h.KV, b.v, b.loops.layRows, false},
-		laying{k, h.KV, b.kt, b.loops.layPairsTurned, true})
-	b.deltas(dout, out, lse, len(first))
-	for b.lo = 0; b.lo < n; b.lo = b.hi {
-		b.hi, b.step = b.wave(b.lo)
+// backward computes the part; there are n tokens.
+func (b *pairsBack) backward(dout, out, lse, q, k, v []float32, n int) {
+	scr := b.g.borrowOwn()
+	defer b.g.giveBack(scr)
+	heads := b.kv * b.group
+	many, few := b.words(heads), b.words(b.kv)
+	words := scr.uint32s(4*many + 3*few + b.mostScores())
+	for i, part := range []*[]uint32{&b.qTurned, &b.doutTurned, &b.qPairs, &b.doutPairs, &b.k, &b.v, &b.kPairs, &b.ds} {
+		size := []int{many, few}[i/4]
+		if part == &b.ds {
+			size = len(words)
+		}
+		*part, words = words[:size], words[size:]
+	}
+	rows := heads * len(b.list) * stripTokens
+	floats := scr.float32s(2*rows + 2*b.kv*len(b.list)*stripTokens*32*b.d)
+	b.lse, b.delta, b.sums = floats[:rows], floats[rows:2*rows], floats[2*rows:]
+
+	l := b.loops
+	b.lay(b.ofQueries(q, b.qTurned, l.layRowsTurned, false), b.ofQueries(dout, b.doutTurned, l.layRowsTurned, false),
+		b.ofQueries(q, b.qPairs, l.layPairs, true), b.ofQueries(dout, b.doutPairs, l.layPairs, true),
+		b.ofKeys(k, b.k, l.layRows, false), b.ofKeys(v, b.v, l.layRows, false), b.ofKeys(k, b.kPairs, l.layPairsTurned, true))
+	b.deltas(dout, out, lse, n)
+	for b.lo = 0; b.lo < len(b.list); b.lo = b.hi {
+		b.hi, b.heads, b.step = b.wave(b.lo)
 		from := b.list[b.lo].see
-		g.span(h.KV*(b.hi-from), 1, func(i, _ int) { b.keys(i%h.KV, from+i/h.KV) })
-		g.span(h.Query*(b.hi-b.lo), 1, func(i, _ int) { b.queries(i%h.Query, b.hi-1-i/h.Query) })
+		for b.head = 0; b.head < b.kv; b.head += b.heads {
+			heads, keys, queries := min(b.heads, b.kv-b.head), b.hi-from, b.hi-b.lo
+			b.g.span(heads*keys, 1, func(i, _ int) { b.keys(b.head+i/keys, from+i%keys) })
+			b.g.span(heads*b.group*queries, 1, func(i, _ int) { b.queries(b.head*b.group+i/queries, b.hi-1-i%queries) })
+		}
 	}
 }
 
-// wave returns the end of the wave that begins at strip lo, and its step.
-func (b *pairsBack) wave(lo int) (hi, step int) {
+// wave returns the end of the wave that begins at strip lo, how many key heads it
+// has, and its step.
+func (b *pairsBack) wave(lo int) (hi, heads, step int) {
 	for hi = lo; hi < len(b.list); hi++ {
 		next := max(step, (hi-b.list[hi].first+1)*scoreWords)
-		if hi > lo && (hi+1-lo)*next*b.h.Query > scoreBudget {
+		if hi > lo && (hi+1-lo)*next*b.group > scoreBudget {
 			break
 		}
 		step = next
 	}
-	return hi, step
+	heads = max(1, scoreCache/((hi-lo)*step*b.group))
+	return hi, min(heads, b.kv), step
 }
 
 // mostScores is how many words the gradients of the scores of a wave take at most.
 func (b *pairsBack) mostScores() (most int) {
 	for lo := 0; lo < len(b.list); {
-		hi, step := b.wave(lo)
-		most, lo = max(most, (hi-lo)*step*b.h.Query), hi
+		hi, heads, step := b.wave(lo)
+		most, lo = max(most, (hi-lo)*step*heads*b.group), hi
 	}
 	return most
 }
@@ -84,7 +105,7 @@ func (b *pairsBack) deltas(dout, out, lse []float32, n int) {
 	d := b.h.Dim
 	b.g.span(len(b.list), 1, func(s, _ int) {
 		t := b.list[s]
-		for head := range b.h.Query {
+		for head := range b.kv * b.group {
 			at := (head*len(b.list) + s) * stripTokens
 			logs, deltas := b.lse[at:][:stripTokens], b.delta[at:][:stripTokens]
 			clear(logs)
@@ -101,7 +122,7 @@ func (b *pairsBack) deltas(dout, out, lse []float32, n int) {
 // scores is where the gradients of the scores of a head lie, those of queries s by
 // keys key.
 func (b *pairsBack) scores(head, s, key int) int {
-	return (head*(b.hi-b.lo)+s-b.lo)*b.step + (key-b.list[s].first)*scoreWords
+	return ((head-b.head*b.group)*(b.hi-b.lo)+s-b.lo)*b.step + (key-b.list[s].first)*scoreWords
 }
 
 // keys brings the queries of the wave over a strip of keys.
@@ -121,16 +142,16 @@ func (b *pairsBack) keys(kv, key int) {
 	scr := b.g.borrow()
 	defer b.g.giveBack(scr)
 	work := scr.float32s(2048 + 1024*backStrips)
-	group, full, add := b.h.Query/b.h.KV, 32*b.d*stripTokens, 0
+	full, add := 32*b.d*stripTokens, 0
 	dk := b.sums[2*(kv*len(b.list)+key)*full:][:full]
 	dv := b.sums[(2*(kv*len(b.list)+key)+1)*full:][:full]
 	if lo > key {
 		add = 1 // to what earlier waves gave
 	}
-	for head := kv * group; head < (kv+1)*group; head++ {
+	for head := kv * b.group; head < (kv+1)*b.group; head++ {
 		for s := lo; s < hi; s += backStrips {
 			at, row, place := b.place(head, s), (head*len(b.list)+s)*stripTokens, b.place(kv, key)
-			b.loops.back(min(backStrips, hi-s), free-s, end-s, b.d, &b.k[place], &b.v[place], &b.q[at], &b.dout[at], &b.qp[at], &b.dp[at],
+			b.loops.back(min(backStrips, hi-s), free-s, end-s, b.d, &b.k[place], &b.v[place], &b.qTurned[at], &b.doutTurned[at], &b.qPairs[at], &b.doutPairs[at],
 				&b.lse[row], &b.delta[row], &b.from[s*stripTokens], &b.to[s*stripTokens], key*stripTokens, b.h.Scale*math.Log2E,
 				&work[0], &b.ds[b.scores(head, s, key)], b.step, &dk[0], &dv[0], add, &wholeTiles[0])
 			add = 1
@@ -153,8 +174,8 @@ func (b *pairsBack) queries(head, s int) {
 	full := 32 * b.d * stripTokens
 	buf := scr.float32s(2 * full)
 	sums, room := buf[:full], buf[full:]
-	t, kv := b.list[s], head/(b.h.Query/b.h.KV)
-	b.loops.queries(s-t.see+1, b.d, &b.kt[b.place(kv, t.see)], &b.ds[b.scores(head, s, t.see)], &sums[0], 0, &wholeTiles[0])
+	t := b.list[s]
+	b.loops.queries(s-t.see+1, b.d, &b.kPairs[b.place(head/b.group, t.see)], &b.ds[b.scores(head, s, t.see)], &sums[0], 0, &wholeTiles[0])
 	b.rows.scale(sums, sums, b.h.Scale)
 	b.unlay(b.dq, b.h.Query, head, t.tile, sums, room)
 }
