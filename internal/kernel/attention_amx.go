@@ -168,25 +168,30 @@ func (a *pairing) forward(out, lse, q, k, v []float32, n int) {
 	room := scr.uint32s(many + 2*few)
 	queries, keys, values := room[:many], room[many:many+few], room[many+few:]
 	a.lay(a.ofQueries(q, queries, a.loops.layRowsTurned, false), a.ofKeys(k, keys, a.loops.layRows, false), a.ofKeys(v, values, a.loops.layPairsTurned, true))
+	var at [2][]*uint32 // the strips
+	for i, words := range [][]uint32{keys, values} {
+		for j := range a.kv * len(a.list) {
+			at[i] = append(at[i], &words[j*a.size])
+		}
+	}
 	// One key head after the other, and the strips that see the most first.
 	a.g.span(a.kv*len(a.list), 1, func(i, _ int) {
 		kv, s := i/len(a.list), len(a.list)-1-i%len(a.list)
 		for head := kv * a.group; head < (kv+1)*a.group; head++ {
-			a.attend(out, lse[head*n:], queries, keys, values, head, s)
+			a.attend(out, lse[head*n:], queries, at[0][kv*len(a.list):], at[1][kv*len(a.list):], head, s)
 		}
 	})
 }
 
 // attend computes one strip of queries of one head.
-func (a *pairing) attend(out, lse []float32, q, k, v []uint32, head, s int) {
+func (a *pairing) attend(out, lse []float32, q []uint32, k, v []*uint32, head, s int) {
 	scr := a.g.borrow()
 	defer a.g.giveBack(scr)
 	full := 32 * a.d * stripTokens
 	buf := scr.float32s(attendWork + 2*full + stripTokens)
 	work, acc, room, logs := buf[:attendWork], buf[attendWork:], buf[attendWork+full:], buf[attendWork+2*full:]
 	t := a.list[s]
-	keys := a.place(head/a.group, t.see)
-	a.loops.attend(s-t.see+1, t.free-t.see, s-t.see, a.d, &q[a.place(head, s)], &k[keys], &v[keys],
+	a.loops.attend(s-t.see+1, t.free-t.see, s-t.see, a.d, &q[a.place(head, s)], &k[t.see], &v[t.see],
 		&a.from[s*stripTokens], &a.to[s*stripTokens], t.see*stripTokens, a.h.Scale*math.Log2E, &work[0], &acc[0], &logs[0], &wholeTiles[0])
 	a.unlay(out, a.h.Query, head, t.tile, acc, room)
 	for i := range t.hi - t.lo {

@@ -72,11 +72,24 @@ func (t *trial) attend(ours, twin *attendLoops, n, d int) error {
 	q, k, v := t.pairs(d*512), t.pairs(n*d*512), t.pairs(n*d*512)
 	from, to := t.sees(1, key, n*stripTokens)
 	work := t.float32s(attendWork)
+	var keys, values []*uint32
+	for i := range n { // anywhere
+		keys, values = append(keys, &k[(n-1-i)*d*512]), append(values, &v[i*d*512])
+	}
 	for _, free := range [][2]int{{0, 0}, {0, n - 1}, {n / 2, n}} {
 		got, want := t.outputs(1024 * d)
 		logs, logsWant := t.outputs(stripTokens)
-		ours.attend(n, free[0], free[1], d, &q[0], &k[0], &v[0], &from[0], &to[0], key, trialScale(d), &work[0], &got[0], &logs[0], &wholeTiles[0])
-		twin.attend(n, free[0], free[1], d, &q[0], &k[0], &v[0], &from[0], &to[0], key, trialScale(d), &work[0], &want[0], &logsWant[0], &wholeTiles[0])
+		ours.attend(n, free[0], free[1], d, &q[0], &keys[0], &values[0], &from[0], &to[0], key, trialScale(d), &work[0], &got[0], &logs[0], &wholeTiles[0])
+		twin.attend(n, free[0], free[1], d, &q[0], &keys[0], &values[0], &from[0], &to[0], key, trialScale(d), &work[0], &want[0], &logsWant[0], &wholeTiles[0])
+		few, fewLogs := t.float32s(1024*d), t.float32s(stripTokens)
+		ours.few(n, free[0], free[1], d, &q[0], &keys[0], &values[0], &from[0], &to[0], key, trialScale(d), &work[0], &few[0], &fewLogs[0], &wholeTiles[0])
+		for i := range 16 {
+			for c := range 32 * d {
+				if x, y := few[c*stripTokens+i], got[c*stripTokens+i]; x != y && (x == x || y == y) || fewLogs[i] != logs[i] {
+					return fmt.Errorf("few queries give %v, many %v: %w", x, y, errTwins)
+				}
+			}
+		}
 		for i, w := range logsWant {
 			if math.IsInf(float64(w), -1) && math.IsInf(float64(logs[i]), -1) {
 				for c := range 32 * d { // who sees nothing has no result
@@ -128,6 +141,12 @@ func floatsOf(words []uint32) []float32 {
 
 func (t *trial) attendQueries(ours, twin *attendLoops, n, d int) error {
 	k, ds := t.pairs(n*d*512), t.pairs(n*512)
+	masked, maskedWant := t.pairs(512), make([]uint32, 512)
+	ours.keepWords(32, &k[0], &ds[0], &masked[0])
+	twin.keepWords(32, &k[0], &ds[0], &maskedWant[0])
+	if !slices.Equal(masked, maskedWant) {
+		return fmt.Errorf("words kept: %w", errTwins)
+	}
 	for add := range 2 {
 		got, want := t.outputs(1024 * d)
 		ours.queries(n, d, &k[0], &ds[0], &got[0], add, &wholeTiles[0])

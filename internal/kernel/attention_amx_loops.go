@@ -24,14 +24,18 @@ type attendLoops struct {
 	// roundedDots writes Σ x·y of rows ld numbers apart, with x in bfloat16.
 	roundedDots func(rows, cols int, x, y *float32, ld int, dst *float32)
 
-	// attend brings 32 queries over strips strips of keys. Key j of strip s has the
+	// keepWords writes src (rows, 16) and mask (16) to dst.
+	keepWords func(rows int, src, mask, dst *uint32)
+
+	// attend brings 32 queries over strips strips of keys, few the first 16 of them,
+	// with the same result. Key j of strip s has the
 	// number key+32s+j; a query sees those from … to-1, and all of strips free0 …
 	// free1-1.
 	//
-	//	q rows turned; k (strips) rows; v (strips) pairs turned
+	//	q rows turned; k rows and v pairs turned, a pointer for each strip
 	//	out (32d, 32): Σ 2^(s - lse)·v of each query; lse (32): log₂ Σ 2^s
 	//	work has attendWork numbers
-	attend func(strips, free0, free1, d int, q, k, v *uint32, from, to *int32, key int, scale float32, work, out, lse *float32, config *byte)
+	attend, few func(strips, free0, free1, d int, q *uint32, k, v **uint32, from, to *int32, key int, scale float32, work, out, lse *float32, config *byte)
 
 	// back brings one strip of keys, from number key on, over strips strips of
 	// queries. With p = 2^(s - lse), it writes ds = p·(dout·v - delta), without the
@@ -63,7 +67,8 @@ func genericAttention() *attendLoops {
 		layRows: layGeneric(rowWord), layRowsTurned: layGeneric(turnedRowWord),
 		layPairs: layGeneric(pairWord), layPairsTurned: layGeneric(turnedPairWord),
 		roundedDots: roundedDotsGeneric,
-		attend:      attendGeneric, back: attendBackGeneric, queries: attendQueriesGeneric,
+		keepWords:   keepWordsGeneric,
+		attend:      attendGeneric(32), few: attendGeneric(16), back: attendBackGeneric, queries: attendQueriesGeneric,
 	}
 }
 
@@ -150,37 +155,52 @@ func rounded(v float32) float32 {
 
 func power2(x float32) float32 { return float32(math.Exp2(float64(x))) }
 
-func attendGeneric(strips, free0, free1, d int, q, k, v *uint32, from, to *int32, key int, scale float32, work, out, lse *float32, config *byte) {
-	keys, values := stripsOf(k, strips, d), stripsOf(v, strips, d)
-	lo, hi := unsafe.Slice(from, 32), unsafe.Slice(to, 32)
-	acc, logs := unsafe.Slice(out, 1024*d), unsafe.Slice(lse, 32)
-	for i := range 32 {
-		scores, top := make([]float32, 32*strips), float32(math.Inf(-1))
-		for j := range scores {
-			s, at := j/32, key+j
-			scores[j] = scale * scoreGeneric(keys(s), unsafe.Slice(q, d*512), j%32, i, d)
-			if (s < free0 || s >= free1) && (at < int(lo[i]) || at >= int(hi[i])) {
-				scores[j] = float32(math.Inf(-1))
+// stripsAt are strips by their pointers.
+func stripsAt(words **uint32, count, d int) func(s int) []uint32 {
+	all := unsafe.Slice(words, count)
+	return func(s int) []uint32 { return unsafe.Slice(all[s], d*512) }
+}
+
+func keepWordsGeneric(rows int, src, mask, dst *uint32) {
+	from, keep, to := unsafe.Slice(src, 16*rows), unsafe.Slice(mask, 16), unsafe.Slice(dst, 16*rows)
+	for i, w := range from {
+		to[i] = w & keep[i%16]
+	}
+}
+
+func attendGeneric(n int) func(strips, free0, free1, d int, q *uint32, k, v **uint32, from, to *int32, key int, scale float32, work, out, lse *float32, config *byte) {
+	return func(strips, free0, free1, d int, q *uint32, k, v **uint32, from, to *int32, key int, scale float32, work, out, lse *float32, config *byte) {
+		keys, values := stripsAt(k, strips, d), stripsAt(v, strips, d)
+		lo, hi := unsafe.Slice(from, 32), unsafe.Slice(to, 32)
+		acc, logs := unsafe.Slice(out, 1024*d), unsafe.Slice(lse, 32)
+		for i := range n {
+			scores, top := make([]float32, 32*strips), float32(math.Inf(-1))
+			for j := range scores {
+				s, at := j/32, key+j
+				scores[j] = scale * scoreGeneric(keys(s), unsafe.Slice(q, d*512), j%32, i, d)
+				if (s < free0 || s >= free1) && (at < int(lo[i]) || at >= int(hi[i])) {
+					scores[j] = float32(math.Inf(-1))
+				}
+				top = max(top, scores[j])
 			}
-			top = max(top, scores[j])
-		}
-		var sum float32
-		for c := range 32 * d {
-			acc[c*32+i] = 0
-		}
-		for j, s := range scores {
-			if s == float32(math.Inf(-1)) {
-				continue
-			}
-			p := power2(s - top)
-			sum += p
+			var sum float32
 			for c := range 32 * d {
-				acc[c*32+i] += rounded(p) * layout(turnedPairWord).get(values(j/32), j%32, c)
+				acc[c*32+i] = 0
 			}
-		}
-		logs[i] = top + float32(math.Log2(float64(sum)))
-		for c := range 32 * d {
-			acc[c*32+i] /= sum
+			for j, s := range scores {
+				if s == float32(math.Inf(-1)) {
+					continue
+				}
+				p := power2(s - top)
+				sum += p
+				for c := range 32 * d {
+					acc[c*32+i] += rounded(p) * layout(turnedPairWord).get(values(j/32), j%32, c)
+				}
+			}
+			logs[i] = top + float32(math.Log2(float64(sum)))
+			for c := range 32 * d {
+				acc[c*32+i] /= sum
+			}
 		}
 	}
 }

@@ -16,5 +16,6 @@ var amxAttention = attendLoops{
 	layRows: layRowsAVX512, layRowsTurned: layRowsTurnedAVX512,
 	layPairs: layPairsAVX512, layPairsTurned: layPairsTurnedAVX512,
 	roundedDots: roundedDotsAVX512,
-	attend:      attendTiles, back: attendBackTiles, queries: attendQueries,
+	keepWords:   keepWordsAVX512,
+	attend:      attendTiles32, few: attendTiles16, back: attendBackTiles, queries: attendQueries,
 }

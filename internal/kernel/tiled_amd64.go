@@ -29,10 +29,20 @@ func layPairsTurnedAVX512(cols int, x *float32, ldx int, dst *uint32)
 //go:noescape
 func roundedDotsAVX512(rows int, cols int, x *float32, y *float32, ld int, dst *float32)
 
-// attendTiles is attendGeneric.
+// keepWordsAVX512 is keepWordsGeneric.
 //
 //go:noescape
-func attendTiles(strips int, free0 int, free1 int, d int, q *uint32, k *uint32, v *uint32, from *int32, to *int32, key int, scale float32, work *float32, out *float32, lse *float32, config *byte)
+func keepWordsAVX512(rows int, src *uint32, mask *uint32, dst *uint32)
+
+// attendTiles32 is attendGeneric for 32 queries.
+//
+//go:noescape
+func attendTiles32(strips int, free0 int, free1 int, d int, q *uint32, k **uint32, v **uint32, from *int32, to *int32, key int, scale float32, work *float32, out *float32, lse *float32, config *byte)
+
+// attendTiles16 is attendGeneric for 16 queries.
+//
+//go:noescape
+func attendTiles16(strips int, free0 int, free1 int, d int, q *uint32, k **uint32, v **uint32, from *int32, to *int32, key int, scale float32, work *float32, out *float32, lse *float32, config *byte)
 
 // attendBackTiles is attendBackGeneric.
 //

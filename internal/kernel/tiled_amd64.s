@@ -1175,9 +1175,28 @@ vector:
 	VZEROUPPER
 	RET
 
-// func attendTiles(strips int, free0 int, free1 int, d int, q *uint32, k *uint32, v *uint32, from *int32, to *int32, key int, scale float32, work *float32, out *float32, lse *float32, config *byte)
+// func keepWordsAVX512(rows int, src *uint32, mask *uint32, dst *uint32)
+// Requires: AVX, AVX512F
+TEXT ·keepWordsAVX512(SB), NOSPLIT, $0-32
+	MOVQ      rows+0(FP), AX
+	MOVQ      src+8(FP), CX
+	MOVQ      mask+16(FP), DX
+	MOVQ      dst+24(FP), BX
+	VMOVDQU32 (DX), Z0
+
+row:
+	VPANDD    (CX), Z0, Z1
+	VMOVDQU32 Z1, (BX)
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, BX
+	DECQ      AX
+	JNZ       row
+	VZEROUPPER
+	RET
+
+// func attendTiles32(strips int, free0 int, free1 int, d int, q *uint32, k **uint32, v **uint32, from *int32, to *int32, key int, scale float32, work *float32, out *float32, lse *float32, config *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F
-TEXT ·attendTiles(SB), NOSPLIT, $0-120
+TEXT ·attendTiles32(SB), NOSPLIT, $0-120
 	MOVQ config+112(FP), CX
 
 	// LDTILECFG (CX)
@@ -1206,13 +1225,9 @@ TEXT ·attendTiles(SB), NOSPLIT, $0-120
 	VMOVAPS      Z23, Z19
 	VPXORD       Z22, Z22, Z22
 	VMOVAPS      Z23, Z20
-	MOVQ         k+40(FP), DX
-	MOVQ         v+48(FP), DI
 	MOVQ         out+96(FP), R12
 	MOVQ         $0x00000080, R13
 	XORQ         R14, R14
-	MOVQ         d+24(FP), R15
-	SHLQ         $0x0b, R15
 
 block:
 	MOVQ strips+0(FP), R10
@@ -1227,6 +1242,9 @@ begin:
 
 scores:
 	MOVQ q+32(FP), BX
+	MOVQ k+40(FP), DX
+	MOVQ (DX), AX
+	ADDQ $0x08, k+40(FP)
 
 	// TILEZERO T0
 	BYTE $0xc4
@@ -1258,13 +1276,13 @@ scores:
 	MOVQ d+24(FP), CX
 
 step:
-	// TILELOADD 0(DX)(R8*1), T4
+	// TILELOADD 0(AX)(R8*1), T4
 	BYTE $0xc4
 	BYTE $0xa2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xa4
-	BYTE $0x02
+	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
@@ -1308,13 +1326,13 @@ step:
 	BYTE $0x5c
 	BYTE $0xcc
 
-	// TILELOADD 1024(DX)(R8*1), T5
+	// TILELOADD 1024(AX)(R8*1), T5
 	BYTE $0xc4
 	BYTE $0xa2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xac
-	BYTE $0x02
+	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -1333,7 +1351,7 @@ step:
 	BYTE $0x42
 	BYTE $0x5c
 	BYTE $0xdd
-	ADDQ $0x00000800, DX
+	ADDQ $0x00000800, AX
 	ADDQ $0x00000800, BX
 	DECQ CX
 	JNZ  step
@@ -1718,9 +1736,10 @@ pair:
 	JNZ     strip
 	MOVQ    d+24(FP), CX
 	MOVQ    R12, SI
+	XORQ    R15, R15
 
 values:
-	MOVQ DI, AX
+	MOVQ v+48(FP), DI
 	LEAQ 16384(R9), BX
 	CMPQ R14, R10
 	JNE  valuesadd
@@ -1807,6 +1826,10 @@ valuesbegin:
 	MOVQ R10, R11
 
 valuesloop:
+	MOVQ (DI), AX
+	ADDQ R15, AX
+	ADDQ $0x08, DI
+
 	// TILELOADD 0(AX)(R8*1), T4
 	BYTE $0xc4
 	BYTE $0xa2
@@ -1882,7 +1905,6 @@ valuesloop:
 	BYTE $0x42
 	BYTE $0x5c
 	BYTE $0xdd
-	ADDQ R15, AX
 	ADDQ $0x00000800, BX
 	DECQ R11
 	JNZ  valuesloop
@@ -1924,26 +1946,23 @@ valuesloop:
 	BYTE $0x00
 
 	// TILESTORED 2112(SI)(R13*1), T3
-	BYTE  $0xc4
-	BYTE  $0xa2
-	BYTE  $0x7a
-	BYTE  $0x4b
-	BYTE  $0x9c
-	BYTE  $0x2e
-	BYTE  $0x40
-	BYTE  $0x08
-	BYTE  $0x00
-	BYTE  $0x00
-	ADDQ  $0x00000800, DI
-	ADDQ  $0x00001000, SI
-	DECQ  CX
-	JNZ   values
-	SUBQ  R15, DI
-	MOVQ  R10, AX
-	IMULQ R15, AX
-	ADDQ  AX, DI
-	CMPQ  R14, strips+0(FP)
-	JNE   block
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0x2e
+	BYTE $0x40
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000800, R15
+	ADDQ $0x00001000, SI
+	DECQ CX
+	JNZ  values
+	MOVQ DI, v+48(FP)
+	CMPQ R14, strips+0(FP)
+	JNE  block
 
 	// TILERELEASE
 	BYTE         $0xc4
@@ -2041,6 +2060,538 @@ GLOBL w32_3f76384f<>(SB), RODATA|NOPTR, $4
 
 DATA w32_4038aa3b<>+0(SB)/4, $0x4038aa3b
 GLOBL w32_4038aa3b<>(SB), RODATA|NOPTR, $4
+
+// func attendTiles16(strips int, free0 int, free1 int, d int, q *uint32, k **uint32, v **uint32, from *int32, to *int32, key int, scale float32, work *float32, out *float32, lse *float32, config *byte)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F
+TEXT ·attendTiles16(SB), NOSPLIT, $0-120
+	MOVQ config+112(FP), CX
+
+	// LDTILECFG (CX)
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x81
+	BYTE         $0x00
+	BYTE         $0x00
+	BYTE         $0x00
+	BYTE         $0x00
+	MOVQ         $0x00000040, R8
+	MOVQ         work+88(FP), R9
+	VBROADCASTSS w32_3af4ba81<>+0(SB), Z25
+	VBROADCASTSS w32_3c13bc29<>+0(SB), Z26
+	VBROADCASTSS w32_3d648e73<>+0(SB), Z27
+	VBROADCASTSS w32_3e75edab<>+0(SB), Z28
+	VBROADCASTSS w32_3f31725d<>+0(SB), Z29
+	VBROADCASTSS w32_3f800000<>+0(SB), Z30
+	VBROADCASTSS scale+80(FP), Z31
+	VMOVDQU32    weave<>+0(SB), Z24
+	MOVL         $0xff800000, AX
+	VPBROADCASTD AX, Z23
+	VPXORD       Z21, Z21, Z21
+	VMOVAPS      Z23, Z19
+	MOVQ         out+96(FP), R12
+	MOVQ         $0x00000080, R13
+	XORQ         R14, R14
+
+block:
+	MOVQ strips+0(FP), R10
+	SUBQ R14, R10
+	CMPQ R10, $0x04
+	JLE  begin
+	MOVQ $0x00000004, R10
+
+begin:
+	MOVQ R9, SI
+	MOVQ R10, R11
+
+scores:
+	MOVQ q+32(FP), BX
+	MOVQ k+40(FP), DX
+	MOVQ (DX), AX
+	ADDQ $0x08, k+40(FP)
+
+	// TILEZERO T0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO T2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+	MOVQ d+24(FP), CX
+
+step:
+	// TILELOADD 0(AX)(R8*1), T4
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD 0(BX)(R8*1), T6
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0x03
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBF16PS T6, T4, T0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc4
+
+	// TILELOADD 1024(AX)(R8*1), T5
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBF16PS T6, T5, T2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xd5
+	ADDQ $0x00000800, AX
+	ADDQ $0x00000800, BX
+	DECQ CX
+	JNZ  step
+
+	// TILESTORED 0(SI)(R8*1), T0
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x06
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED 2048(SI)(R8*1), T2
+	BYTE    $0xc4
+	BYTE    $0xa2
+	BYTE    $0x7a
+	BYTE    $0x4b
+	BYTE    $0x94
+	BYTE    $0x06
+	BYTE    $0x00
+	BYTE    $0x08
+	BYTE    $0x00
+	BYTE    $0x00
+	ADDQ    $0x00001000, SI
+	DECQ    R11
+	JNZ     scores
+	VMOVAPS Z23, Z0
+	VMOVAPS Z23, Z1
+	VMOVAPS Z23, Z2
+	VMOVAPS Z23, Z3
+	MOVQ    R9, AX
+	MOVQ    R10, R11
+
+most:
+	CMPQ   R14, free0+8(FP)
+	JLT    masked
+	CMPQ   R14, free1+16(FP)
+	JGE    masked
+	VMAXPS (AX), Z0, Z0
+	VMAXPS 64(AX), Z1, Z1
+	VMAXPS 128(AX), Z2, Z2
+	VMAXPS 192(AX), Z3, Z3
+	VMAXPS 256(AX), Z0, Z0
+	VMAXPS 320(AX), Z1, Z1
+	VMAXPS 384(AX), Z2, Z2
+	VMAXPS 448(AX), Z3, Z3
+	VMAXPS 512(AX), Z0, Z0
+	VMAXPS 576(AX), Z1, Z1
+	VMAXPS 640(AX), Z2, Z2
+	VMAXPS 704(AX), Z3, Z3
+	VMAXPS 768(AX), Z0, Z0
+	VMAXPS 832(AX), Z1, Z1
+	VMAXPS 896(AX), Z2, Z2
+	VMAXPS 960(AX), Z3, Z3
+	VMAXPS 2048(AX), Z0, Z0
+	VMAXPS 2112(AX), Z1, Z1
+	VMAXPS 2176(AX), Z2, Z2
+	VMAXPS 2240(AX), Z3, Z3
+	VMAXPS 2304(AX), Z0, Z0
+	VMAXPS 2368(AX), Z1, Z1
+	VMAXPS 2432(AX), Z2, Z2
+	VMAXPS 2496(AX), Z3, Z3
+	VMAXPS 2560(AX), Z0, Z0
+	VMAXPS 2624(AX), Z1, Z1
+	VMAXPS 2688(AX), Z2, Z2
+	VMAXPS 2752(AX), Z3, Z3
+	VMAXPS 2816(AX), Z0, Z0
+	VMAXPS 2880(AX), Z1, Z1
+	VMAXPS 2944(AX), Z2, Z2
+	VMAXPS 3008(AX), Z3, Z3
+	ADDQ   $0x00001000, AX
+	JMP    mosttest
+
+masked:
+	MOVQ         from+56(FP), CX
+	VMOVDQU32    (CX), Z12
+	VMOVDQU32    64(CX), Z13
+	MOVQ         to+64(FP), CX
+	VMOVDQU32    (CX), Z14
+	VMOVDQU32    64(CX), Z15
+	MOVL         $0x00000001, CX
+	VPBROADCASTD CX, Z11
+	MOVQ         R14, CX
+	SHLQ         $0x05, CX
+	ADDQ         key+72(FP), CX
+	VPBROADCASTD CX, Z16
+	MOVQ         $0x00000010, CX
+
+row0:
+	VPCMPD  $0x05, Z12, Z16, K1
+	VPCMPD  $0x01, Z14, Z16, K1, K1
+	VMOVAPS Z23, Z8
+	VMOVUPS (AX), K1, Z8
+	VMOVUPS Z8, (AX)
+	VMAXPS  Z8, Z0, Z0
+	VPADDD  Z11, Z16, Z16
+	ADDQ    $0x40, AX
+	DECQ    CX
+	JNZ     row0
+	ADDQ    $0x00000400, AX
+	MOVQ    $0x00000010, CX
+
+row1:
+	VPCMPD  $0x05, Z12, Z16, K1
+	VPCMPD  $0x01, Z14, Z16, K1, K1
+	VMOVAPS Z23, Z8
+	VMOVUPS (AX), K1, Z8
+	VMOVUPS Z8, (AX)
+	VMAXPS  Z8, Z0, Z0
+	VPADDD  Z11, Z16, Z16
+	ADDQ    $0x40, AX
+	DECQ    CX
+	JNZ     row1
+	ADDQ    $0x00000400, AX
+
+mosttest:
+	INCQ        R14
+	DECQ        R11
+	JNZ         most
+	VMAXPS      Z1, Z0, Z0
+	VMAXPS      Z3, Z2, Z2
+	VMAXPS      Z2, Z0, Z0
+	VMULPS      Z31, Z0, Z0
+	VPXORD      Z8, Z8, Z8
+	VMAXPS      Z19, Z0, Z0
+	VMOVAPS     Z0, Z17
+	VCMPPS      $0x00, Z23, Z0, K1
+	VMOVAPS     Z8, K1, Z17
+	VSUBPS      Z17, Z19, Z1
+	VMOVAPS     Z0, Z19
+	VREDUCEPS   $0x09, Z1, Z2
+	VMOVAPS     Z25, Z3
+	VFMADD213PS Z26, Z2, Z3
+	VFMADD213PS Z27, Z2, Z3
+	VFMADD213PS Z28, Z2, Z3
+	VFMADD213PS Z29, Z2, Z3
+	VFMADD213PS Z30, Z2, Z3
+	VSCALEFPS   Z1, Z3, Z1
+	VMULPS      Z1, Z21, Z21
+	CMPQ        R14, R10
+	JEQ         weights
+	VCMPPS      $0x04, Z30, Z1, K1
+	VCMPPS      $0x04, Z30, Z1, K2
+	KORTESTW    K1, K2
+	JZ          weights
+	MOVQ        R12, AX
+	MOVQ        d+24(FP), CX
+	SHLQ        $0x05, CX
+
+shrink:
+	VMULPS  (AX), Z1, Z8
+	VMOVUPS Z8, (AX)
+	ADDQ    $0x00000080, AX
+	DECQ    CX
+	JNZ     shrink
+
+weights:
+	MOVQ R9, AX
+	LEAQ 16384(R9), BX
+	MOVQ R10, R11
+
+strip:
+	MOVQ $0x00000008, CX
+
+pair:
+	VMULPS      (AX), Z31, Z0
+	VSUBPS      Z17, Z0, Z0
+	VMULPS      64(AX), Z31, Z1
+	VSUBPS      Z17, Z1, Z1
+	VREDUCEPS   $0x09, Z0, Z4
+	VMOVAPS     Z25, Z8
+	VREDUCEPS   $0x09, Z1, Z5
+	VMOVAPS     Z25, Z9
+	VFMADD213PS Z26, Z4, Z8
+	VFMADD213PS Z26, Z5, Z9
+	VFMADD213PS Z27, Z4, Z8
+	VFMADD213PS Z27, Z5, Z9
+	VFMADD213PS Z28, Z4, Z8
+	VFMADD213PS Z28, Z5, Z9
+	VFMADD213PS Z29, Z4, Z8
+	VFMADD213PS Z29, Z5, Z9
+	VFMADD213PS Z30, Z4, Z8
+	VFMADD213PS Z30, Z5, Z9
+	VSCALEFPS   Z0, Z8, Z0
+	VSCALEFPS   Z1, Z9, Z1
+	VADDPS      Z0, Z21, Z21
+	VADDPS      Z1, Z21, Z21
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z0
+	LONG        $0x4877f262
+	WORD        $0xc072
+	VPERMW      Z0, Z24, Z0
+	VMOVUPS     Z0, (BX)
+	VMULPS      2048(AX), Z31, Z0
+	VSUBPS      Z17, Z0, Z0
+	VMULPS      2112(AX), Z31, Z1
+	VSUBPS      Z17, Z1, Z1
+	VREDUCEPS   $0x09, Z0, Z4
+	VMOVAPS     Z25, Z8
+	VREDUCEPS   $0x09, Z1, Z5
+	VMOVAPS     Z25, Z9
+	VFMADD213PS Z26, Z4, Z8
+	VFMADD213PS Z26, Z5, Z9
+	VFMADD213PS Z27, Z4, Z8
+	VFMADD213PS Z27, Z5, Z9
+	VFMADD213PS Z28, Z4, Z8
+	VFMADD213PS Z28, Z5, Z9
+	VFMADD213PS Z29, Z4, Z8
+	VFMADD213PS Z29, Z5, Z9
+	VFMADD213PS Z30, Z4, Z8
+	VFMADD213PS Z30, Z5, Z9
+	VSCALEFPS   Z0, Z8, Z0
+	VSCALEFPS   Z1, Z9, Z1
+	VADDPS      Z0, Z21, Z21
+	VADDPS      Z1, Z21, Z21
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z0
+	LONG    $0x4877f262
+	WORD    $0xc072
+	VPERMW  Z0, Z24, Z0
+	VMOVUPS Z0, 512(BX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x40, BX
+	DECQ    CX
+	JNZ     pair
+	ADDQ    $0x00000c00, AX
+	ADDQ    $0x00000600, BX
+	DECQ    R11
+	JNZ     strip
+	MOVQ    d+24(FP), CX
+	MOVQ    R12, SI
+	XORQ    R15, R15
+
+values:
+	MOVQ v+48(FP), DI
+	LEAQ 16384(R9), BX
+	CMPQ R14, R10
+	JNE  valuesadd
+
+	// TILEZERO T0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO T2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+	JMP  valuesbegin
+
+valuesadd:
+	// TILELOADD 0(SI)(R13*1), T0
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x2e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD 2048(SI)(R13*1), T2
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x2e
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+valuesbegin:
+	MOVQ R10, R11
+
+valuesloop:
+	MOVQ (DI), AX
+	ADDQ R15, AX
+	ADDQ $0x08, DI
+
+	// TILELOADD 0(AX)(R8*1), T4
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD 0(BX)(R8*1), T6
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0x03
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBF16PS T6, T4, T0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc4
+
+	// TILELOADD 1024(AX)(R8*1), T5
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBF16PS T6, T5, T2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xd5
+	ADDQ $0x00000800, BX
+	DECQ R11
+	JNZ  valuesloop
+
+	// TILESTORED 0(SI)(R13*1), T0
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x2e
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED 2048(SI)(R13*1), T2
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x2e
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000800, R15
+	ADDQ $0x00001000, SI
+	DECQ CX
+	JNZ  values
+	MOVQ DI, v+48(FP)
+	CMPQ R14, strips+0(FP)
+	JNE  block
+
+	// TILERELEASE
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0xc0
+	MOVQ         lse+104(FP), AX
+	VDIVPS       Z21, Z30, Z17
+	VGETMANTPS   $0x03, Z21, Z0
+	VDIVPS       Z0, Z21, Z1
+	VGETEXPPS    Z1, Z1
+	VSUBPS       Z30, Z0, Z2
+	VADDPS       Z30, Z0, Z0
+	VDIVPS       Z0, Z2, Z2
+	VMULPS       Z2, Z2, Z0
+	VBROADCASTSS w32_3ea4258a<>+0(SB), Z3
+	VBROADCASTSS w32_3ed30bb1<>+0(SB), Z21
+	VFMADD213PS  Z21, Z0, Z3
+	VBROADCASTSS w32_3f13bb63<>+0(SB), Z21
+	VFMADD213PS  Z21, Z0, Z3
+	VBROADCASTSS w32_3f76384f<>+0(SB), Z21
+	VFMADD213PS  Z21, Z0, Z3
+	VBROADCASTSS w32_4038aa3b<>+0(SB), Z21
+	VFMADD213PS  Z21, Z0, Z3
+	VFMADD213PS  Z1, Z2, Z3
+	VMOVAPS      Z3, Z21
+	VADDPS       Z19, Z21, Z21
+	VMOVUPS      Z21, (AX)
+	MOVQ         R12, AX
+	MOVQ         d+24(FP), CX
+	SHLQ         $0x05, CX
+
+mean:
+	VMULPS  (AX), Z17, Z8
+	VMOVUPS Z8, (AX)
+	ADDQ    $0x00000080, AX
+	DECQ    CX
+	JNZ     mean
+	VZEROUPPER
+	RET
 
 // func attendBackTiles(strips int, free0 int, free1 int, d int, k *uint32, v *uint32, q *uint32, dout *uint32, qp *uint32, dp *uint32, lse *float32, delta *float32, from *int32, to *int32, key int, scale float32, work *float32, ds *uint32, step int, dk *float32, dv *float32, add int, config *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F
@@ -3320,18 +3871,18 @@ TEXT ·attendQueries(SB), NOSPLIT, $0-56
 	BYTE $0x00
 	MOVQ $0x00000040, R8
 	MOVQ $0x00000080, R13
-	MOVQ k+16(FP), DI
-	MOVQ ds+24(FP), DX
 	MOVQ out+32(FP), R12
 	MOVQ strips+0(FP), R10
-	MOVQ d+8(FP), R15
-	SHLQ $0x0b, R15
+	MOVQ d+8(FP), DX
+	SHLQ $0x0b, DX
 	MOVQ d+8(FP), CX
 	MOVQ R12, SI
+	XORQ R15, R15
 
 values:
-	MOVQ DI, AX
-	MOVQ DX, BX
+	MOVQ k+16(FP), DI
+	ADDQ R15, DI
+	MOVQ ds+24(FP), BX
 	CMPQ add+40(FP), $0x00
 	JNE  valuesadd
 
@@ -3417,6 +3968,9 @@ valuesbegin:
 	MOVQ R10, R11
 
 valuesloop:
+	MOVQ DI, AX
+	ADDQ DX, DI
+
 	// TILELOADD 0(AX)(R8*1), T4
 	BYTE $0xc4
 	BYTE $0xa2
@@ -3492,7 +4046,6 @@ valuesloop:
 	BYTE $0x42
 	BYTE $0x5c
 	BYTE $0xdd
-	ADDQ R15, AX
 	ADDQ $0x00000800, BX
 	DECQ R11
 	JNZ  valuesloop
@@ -3544,11 +4097,10 @@ valuesloop:
 	BYTE $0x08
 	BYTE $0x00
 	BYTE $0x00
-	ADDQ $0x00000800, DI
+	ADDQ $0x00000800, R15
 	ADDQ $0x00001000, SI
 	DECQ CX
 	JNZ  values
-	SUBQ R15, DI
 
 	// TILERELEASE
 	BYTE $0xc4

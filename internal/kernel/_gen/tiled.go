@@ -21,7 +21,9 @@ func tiledAttention() {
 		layPairs(turned)
 	}
 	roundedDots()
-	attendTiles()
+	keepWords()
+	attendTiles(2)
+	attendTiles(1)
 	attendBackTiles()
 	attendQueries()
 }
@@ -196,58 +198,64 @@ func power(x, r, p []reg.VecPhysical) {
 	}
 }
 
-// square adds the products of two tiles at a, downwards, and two at b, across, to
-// T0 to T3.
-func square(a, b reg.Physical) {
+// square adds the products of two tiles at a, downwards, and n at b, across, to T0 to
+// T3.
+func square(a, b reg.Physical, n int) {
 	TILELOADD(tileMem{a, tileStep, 0}, 4)
 	TILELOADD(tileMem{b, tileStep, 0}, 6)
 	TDPBF16PS(0, 4, 6)
-	TILELOADD(tileMem{b, tileStep, 1024}, 7)
-	TDPBF16PS(1, 4, 7)
+	if n > 1 {
+		TILELOADD(tileMem{b, tileStep, 1024}, 7)
+		TDPBF16PS(1, 4, 7)
+	}
 	TILELOADD(tileMem{a, tileStep, 1024}, 5)
 	TDPBF16PS(2, 5, 6)
-	TDPBF16PS(3, 5, 7)
+	if n > 1 {
+		TDPBF16PS(3, 5, 7)
+	}
+}
+
+// eachTile calls f for the four tiles of a square, or the two of half of one.
+func eachTile(n int, f func(t int)) {
+	for t := range 4 {
+		if t%2 < n {
+			f(t)
+		}
+	}
 }
 
 // scores multiplies the tiles from a on by those from b on, d steps, and stores the
 // four results, which follow each other, at dst+disp. a and b move on.
-func scores(name string, a, b reg.GPPhysical, dst reg.Physical, disp int) {
-	for t := range 4 {
-		TILEZERO(byte(t))
-	}
+func scores(name string, a, b reg.GPPhysical, dst reg.Physical, disp, n int) {
+	eachTile(n, func(t int) { TILEZERO(byte(t)) })
 	into("d", tileN)
 	Label(name)
-	square(a, b)
+	square(a, b, n)
 	ADDQ(U32(2048), a)
 	ADDQ(U32(2048), b)
 	DECQ(tileN)
 	JNZ(LabelRef(name))
-	for t := range 4 {
-		TILESTORED(byte(t), tileMem{dst, tileStep, disp + 1024*t})
-	}
+	eachTile(n, func(t int) { TILESTORED(byte(t), tileMem{dst, tileStep, disp + 1024*t}) })
 }
 
-// attendTiles writes the forward: 32 queries over all their keys.
-func attendTiles() {
-	TEXT("attendTiles", NOSPLIT, "func(strips, free0, free1, d int, q, k, v *uint32, from, to *int32, key int, scale float32, work, out, lse *float32, config *byte)")
+// attendTiles writes the forward: 16n queries over all their keys.
+func attendTiles(n int) {
+	name := fmt.Sprintf("attendTiles%d", 16*n)
+	TEXT(name, NOSPLIT, "func(strips, free0, free1, d int, q *uint32, k, v **uint32, from, to *int32, key int, scale float32, work, out, lse *float32, config *byte)")
 	Pragma("noescape")
-	Doc("attendTiles is attendGeneric.")
-	k, v, out, ldo, strip, count, size, c := reg.RDX, reg.RDI, reg.R12, reg.R13, reg.R14, reg.R10, reg.R15, reg.R11
-	s, x := reg.RSI, tileA
-	least, sum, top, base := z[23], z[21:23], z[19:21], z[17:19]
+	Doc(fmt.Sprintf("%s is attendGeneric for %d queries.", name, 16*n))
+	out, ldo, strip, count, c := reg.R12, reg.R13, reg.R14, reg.R10, reg.R11
+	s, x, k := reg.RSI, tileA, reg.RDX
+	least, sum, top, base := z[23], z[21:][:n], z[19:][:n], z[17:][:n]
 	attendStart()
 	fill2(0xff800000, least) // -Inf
-	for i := range 2 {
+	for i := range n {
 		VPXORD(sum[i], sum[i], sum[i])
 		VMOVAPS(least, top[i])
 	}
-	into("k", k)
-	into("v", v)
 	into("out", out)
 	MOVQ(U32(128), ldo)
 	XORQ(strip, strip)
-	into("d", size)
-	SHLQ(U8(11), size) // bytes of a strip
 	Label("block")
 	into("strips", count)
 	SUBQ(strip, count)
@@ -259,13 +267,16 @@ func attendTiles() {
 	MOVQ(count, c)
 	Label("scores")
 	into("q", tileB)
-	scores("step", k, tileB, s, 0)
+	into("k", k)
+	MOVQ(Mem{Base: k}, tileA)
+	ADDQ(U8(8), slot("k"))
+	scores("step", tileA, tileB, s, 0, n)
 	ADDQ(U32(4096), s)
 	DECQ(c)
 	JNZ(LabelRef("scores"))
 
 	// The greatest score of each query.
-	for i := range 8 {
+	for i := range 4 * n {
 		VMOVAPS(least, z[i])
 	}
 	MOVQ(tileWork, x)
@@ -275,12 +286,12 @@ func attendTiles() {
 	JLT(LabelRef("masked"))
 	CMPQ(strip, slot("free1"))
 	JGE(LabelRef("masked"))
-	for t := range 4 {
+	eachTile(n, func(t int) {
 		for r := range 16 {
 			to := z[t%2*4+r%4]
 			VMAXPS(Mem{Base: x, Disp: 1024*t + 64*r}, to, to)
 		}
-	}
+	})
 	ADDQ(U32(4096), x)
 	JMP(LabelRef("mosttest"))
 	Label("masked")
@@ -289,7 +300,7 @@ func attendTiles() {
 		row := fmt.Sprint("row", half)
 		MOVQ(U32(16), tileN)
 		Label(row)
-		for t := range 2 {
+		for t := range n {
 			seesRow(t, reg.K1)
 			at := Mem{Base: x, Disp: 1024 * t}
 			VMOVAPS(least, z[8])
@@ -307,16 +318,16 @@ func attendTiles() {
 	INCQ(strip)
 	DECQ(c)
 	JNZ(LabelRef("most"))
-	for i := range 2 {
+	for i := range n {
 		a := z[4*i:]
 		VMAXPS(a[1], a[0], a[0])
 		VMAXPS(a[3], a[2], a[2])
 		VMAXPS(a[2], a[0], a[0])
 		VMULPS(zScale, a[0], a[0])
 	}
-	shrink := []reg.VecPhysical{z[1], z[5]}
+	shrink := []reg.VecPhysical{z[1], z[5]}[:n]
 	VPXORD(z[8], z[8], z[8])
-	for i := range 2 {
+	for i := range n {
 		most := z[4*i]
 		VMAXPS(top[i], most, most)
 		VMOVAPS(most, base[i])
@@ -327,7 +338,7 @@ func attendTiles() {
 		VMOVAPS(most, top[i])
 	}
 	power(shrink, []reg.VecPhysical{z[2], z[6]}, []reg.VecPhysical{z[3], z[7]})
-	for i := range 2 {
+	for i := range n {
 		VMULPS(shrink[i], sum[i], sum[i])
 	}
 
@@ -335,7 +346,7 @@ func attendTiles() {
 	CMPQ(strip, count)
 	JEQ(LabelRef("weights"))
 	VCMPPS(U8(4), zPower[5], shrink[0], reg.K1)
-	VCMPPS(U8(4), zPower[5], shrink[1], reg.K2)
+	VCMPPS(U8(4), zPower[5], shrink[n-1], reg.K2)
 	KORTESTW(reg.K1, reg.K2)
 	JZ(LabelRef("weights"))
 	stretch("shrink", out, shrink)
@@ -348,7 +359,7 @@ func attendTiles() {
 	MOVQ(U32(8), tileN)
 	Label("pair")
 	for half := range 2 {
-		w := z[:4] // queries by rows: 0 0, 0 1, 1 0, 1 1
+		w := z[:2*n] // queries by rows: 0 0, 0 1, 1 0, 1 1
 		for i := range w {
 			VMULPS(Mem{Base: x, Disp: 1024*(2*half+i/2) + 64*(i%2)}, zScale, w[i])
 			VSUBPS(base[i/2], w[i], w[i])
@@ -357,7 +368,7 @@ func attendTiles() {
 		for i := range w {
 			VADDPS(w[i], sum[i/2], sum[i/2])
 		}
-		for i := range 2 {
+		for i := range n {
 			VCVTNE2PS2BF16(w[2*i], w[2*i+1], w[2*i])
 			VPERMW(w[2*i], zWeave, w[2*i])
 			VMOVUPS(w[2*i], Mem{Base: tileB, Disp: 1024*i + 512*half})
@@ -372,19 +383,25 @@ func attendTiles() {
 	DECQ(c)
 	JNZ(LabelRef("strip"))
 
-	// The sum of the values by their weights.
-	sumValues("values", v, count, size, ldo, out, reg.RSI, c, func() {
+	// The sum of the values by their weights; R15 is how far into a strip.
+	v := reg.RDI
+	sumValues("values", n, count, ldo, out, reg.RSI, c, reg.R15, func() {
 		CMPQ(strip, count)
 		JNE(LabelRef("valuesadd"))
-	}, func() { LEAQ(Mem{Base: tileWork, Disp: 4096 * attendStrips}, tileB) })
-	MOVQ(count, x)
-	IMULQ(size, x)
-	ADDQ(x, v)
+	}, func() {
+		into("v", v)
+		LEAQ(Mem{Base: tileWork, Disp: 4096 * attendStrips}, tileB)
+	}, func() {
+		MOVQ(Mem{Base: v}, tileA)
+		ADDQ(reg.R15, tileA)
+		ADDQ(U8(8), v)
+	})
+	MOVQ(v, slot("v"))
 	CMPQ(strip, slot("strips"))
 	JNE(LabelRef("block"))
 	TILERELEASE()
 	into("lse", x)
-	for i := range 2 {
+	for i := range n {
 		VDIVPS(sum[i], zPower[5], base[i])
 		log2(sum[i], z[:4])
 		VADDPS(top[i], sum[i], sum[i])
@@ -395,13 +412,13 @@ func attendTiles() {
 	RET()
 }
 
-// stretch multiplies the columns of out (32d, 32) by two vectors; z8 is used.
+// stretch multiplies the columns of out (32d, 32) by vectors; z8 is used.
 func stretch(name string, out reg.GPPhysical, by []reg.VecPhysical) {
 	MOVQ(out, tileA)
 	into("d", tileN)
 	SHLQ(U8(5), tileN)
 	Label(name)
-	for i := range 2 {
+	for i := range by {
 		VMULPS(Mem{Base: tileA, Disp: 64 * i}, by[i], z[8])
 		VMOVUPS(z[8], Mem{Base: tileA, Disp: 64 * i})
 	}
@@ -463,39 +480,36 @@ func seesRow(t int, k reg.Physical) {
 }
 
 // sumValues writes out (32d, 32), rows ldo bytes apart: the sum over count strips of
-// tiles from a on, size bytes apart, times two tiles of weights each, which follow
-// each other from where weights sets tileB. add jumps to name+"add" when out has a
-// content.
-func sumValues(name string, a, count, size, ldo, out, at, n reg.GPPhysical, add, weights func()) {
+// two tiles each, which next finds at tileA, far bytes from the first two, times n
+// tiles of weights, 2048 bytes apart from where begin sets tileB. add jumps to
+// name+"add" when out has a content.
+func sumValues(name string, n int, count, ldo, out, at, left, far reg.GPPhysical, add, begin, next func()) {
 	columns := func(f func(t byte, m tileMem)) {
-		for t := range 4 {
-			f(byte(t), tileMem{at, ldo, 2048*(t/2) + 64*(t%2)})
-		}
+		eachTile(n, func(t int) { f(byte(t), tileMem{at, ldo, 2048*(t/2) + 64*(t%2)}) })
 	}
 	into("d", tileN)
 	MOVQ(out, at)
+	XORQ(far, far)
 	Label(name)
-	MOVQ(a, tileA)
-	weights()
+	begin()
 	add()
 	columns(func(t byte, _ tileMem) { TILEZERO(t) })
 	JMP(LabelRef(name + "begin"))
 	Label(name + "add")
 	columns(func(t byte, m tileMem) { TILELOADD(m, t) })
 	Label(name + "begin")
-	MOVQ(count, n)
+	MOVQ(count, left)
 	Label(name + "loop")
-	square(tileA, tileB)
-	ADDQ(size, tileA)
+	next()
+	square(tileA, tileB, n)
 	ADDQ(U32(2048), tileB)
-	DECQ(n)
+	DECQ(left)
 	JNZ(LabelRef(name + "loop"))
 	columns(func(t byte, m tileMem) { TILESTORED(t, m) })
-	ADDQ(U32(2048), a)
+	ADDQ(U32(2048), far)
 	ADDQ(U32(4096), at)
 	DECQ(tileN)
 	JNZ(LabelRef(name))
-	SUBQ(size, a)
 }
 
 // attendQueries writes the gradient of 32 queries.
@@ -503,23 +517,42 @@ func attendQueries() {
 	TEXT("attendQueries", NOSPLIT, "func(strips, d int, k, ds *uint32, out *float32, add int, config *byte)")
 	Pragma("noescape")
 	Doc("attendQueries is attendQueriesGeneric.")
-	k, ds, out, ldo, count, size := reg.RDI, reg.RDX, reg.R12, reg.R13, reg.R10, reg.R15
+	k, out, ldo, count, size, far := reg.RDI, reg.R12, reg.R13, reg.R10, reg.RDX, reg.R15
 	into("config", tileN)
 	LDTILECFG(tileN)
 	MOVQ(U32(64), tileStep)
 	MOVQ(U32(128), ldo)
-	into("k", k)
-	into("ds", ds)
 	into("out", out)
 	into("strips", count)
 	into("d", size)
 	SHLQ(U8(11), size)
-	sumValues("values", k, count, size, ldo, out, reg.RSI, reg.R11, func() {
+	sumValues("values", 2, count, ldo, out, reg.RSI, reg.R11, far, func() {
 		CMPQ(slot("add"), U8(0))
 		JNE(LabelRef("valuesadd"))
-	}, func() { MOVQ(ds, tileB) })
+	}, func() {
+		into("k", k)
+		ADDQ(far, k)
+		into("ds", tileB)
+	}, func() {
+		MOVQ(k, tileA)
+		ADDQ(size, k)
+	})
 	TILERELEASE()
 	RET()
+}
+
+// keepWords writes what drops keys from a tile of values.
+func keepWords() {
+	p := text("keepWordsAVX512", "func(rows int, src, mask, dst *uint32)", "is keepWordsGeneric.", "rows", "src", "mask", "dst")
+	VMOVDQU32(at(p[2]), reg.Z0)
+	Label("row")
+	VPANDD(at(p[1]), reg.Z0, reg.Z1)
+	VMOVDQU32(reg.Z1, at(p[3]))
+	ADDQ(U8(64), p[1])
+	ADDQ(U8(64), p[3])
+	DECQ(p[0])
+	JNZ(LabelRef("row"))
+	done()
 }
 
 // attendBackTiles writes the backward: 32 keys and all queries of a head that see
@@ -540,9 +573,9 @@ func attendBackTiles() {
 	XORQ(strip, strip)
 	Label("strip")
 	into("k", tileA)
-	scores("s", tileA, q, tileWork, 0)
+	scores("s", tileA, q, tileWork, 0, 2)
 	into("v", tileA)
-	scores("dp", tileA, dout, tileWork, 4096)
+	scores("dp", tileA, dout, tileWork, 4096, 2)
 	at := tileA
 	MOVQ(strip, tileN)
 	SHLQ(U8(7), tileN)
@@ -676,7 +709,7 @@ func sumRows(name string, weights, ldc reg.GPPhysical) {
 	Label(name + "begin")
 	into("strips", n)
 	Label(name + "loop")
-	square(tileA, tileB)
+	square(tileA, tileB, 2)
 	ADDQ(U32(2048), tileA)
 	ADDQ(size, tileB)
 	DECQ(n)
