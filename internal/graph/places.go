@@ -66,12 +66,12 @@ func (s *seen) take(buffer []float32, n int, w widths) []float32 {
 // attention computes the attention of a block from its q, k and v.
 func (r *run) attention(a activations) {
 	if r.places.tokens == nil {
-		r.gang.Attention(a.out, a.lse, a.q, a.k, a.v, r.batch.First, r.heads)
+		r.gang.Attention(a.out, a.lse, a.q, a.k, a.v, r.batch.First, r.heads, r.options.Precision)
 		return
 	}
 	s := &r.arena.seen
 	r.spread(s, a)
-	r.gang.Attention(s.out, a.lse, s.q, s.k, s.v, r.batch.First, r.heads)
+	r.gang.Attention(s.out, a.lse, s.q, s.k, s.v, r.batch.First, r.heads, r.options.Precision)
 	r.gang.Gather(a.out, s.out, r.places.first, r.arena.query)
 }
 
@@ -86,14 +86,14 @@ func (r *run) spread(s *seen, a activations) {
 // shared token gives out at places other than its first is nobody's input.
 func (r *run) attentionBack(a activations, dq, dk, dv, dout []float32) {
 	if r.places.tokens == nil {
-		r.gang.AttentionBack(dq, dk, dv, dout, a.out, a.lse, a.q, a.k, a.v, r.batch.First, r.heads)
+		r.gang.AttentionBack(dq, dk, dv, dout, a.out, a.lse, a.q, a.k, a.v, r.batch.First, r.heads, r.options.Precision)
 		return
 	}
 	s, p := &r.arena.seen, &r.places
 	r.spread(s, a)
 	r.gang.Gather(s.out, a.out, p.tokens, r.arena.query)
 	r.gang.Gather(s.dout, dout, p.own, r.arena.query)
-	r.gang.AttentionBack(s.dq, s.dk, s.dv, s.dout, s.out, a.lse, s.q, s.k, s.v, r.batch.First, r.heads)
+	r.gang.AttentionBack(s.dq, s.dk, s.dv, s.dout, s.out, a.lse, s.q, s.k, s.v, r.batch.First, r.heads, r.options.Precision)
 	r.gang.Gather(dq, s.dq, p.first, r.arena.query)
 	r.gang.SumRows(dk, s.dk, p.of, p.ends, r.arena.kv)
 	r.gang.SumRows(dv, s.dv, p.of, p.ends, r.arena.kv)

@@ -26,9 +26,16 @@ func (h Heads) check() {
 // first never falls and first[t] ≤ t. Query head i reads the keys and values of
 // head i/(Query/KV). What is not a number shows in every token that sees it; it
 // may also show in others of its conversation, never in another conversation.
-func (g *Gang) Attention(out, lse, q, k, v []float32, first []int32, h Heads) {
+//
+// Fast rounds q, k, v and the weights to bfloat16 on levels with tiles of it and
+// for heads of whole vectors; sums are float32. Elsewhere it is Exact.
+func (g *Gang) Attention(out, lse, q, k, v []float32, first []int32, h Heads, p Precision) {
 	checkAttention(out, lse, q, k, v, first, h)
-	if g.tiled(h) {
+	switch {
+	case g.paired(h, p):
+		g.attentionPairs(out, lse, q, k, v, first, h)
+		return
+	case g.tiled(h):
 		g.attentionTiles(out, lse, q, k, v, first, h)
 		return
 	}
@@ -83,11 +90,16 @@ func attentionGeneric(out, q, k, v []float32, head, t, lo int, h Heads) float32 
 
 // AttentionBack writes the gradients dq, dk, dv of Attention given dout. They
 // must not overlap the other arguments. The gradients of a key head are summed
-// over its query heads in their order.
-func (g *Gang) AttentionBack(dq, dk, dv, dout, out, lse, q, k, v []float32, first []int32, h Heads) {
+// over its query heads in their order. Fast rounds dout and the gradients of the
+// scores too, where Attention rounds.
+func (g *Gang) AttentionBack(dq, dk, dv, dout, out, lse, q, k, v []float32, first []int32, h Heads, p Precision) {
 	checkAttention(out, lse, q, k, v, first, h)
 	checkAttention(dq, lse, dout, dk, dv, first, h)
-	if g.tiled(h) {
+	switch {
+	case g.paired(h, p):
+		g.attentionBackPairs(dq, dk, dv, dout, out, lse, q, k, v, first, h)
+		return
+	case g.tiled(h):
 		g.attentionBackTiles(dq, dk, dv, dout, out, lse, q, k, v, first, h)
 		return
 	}

@@ -12,10 +12,38 @@ import (
 // scene is one attention with random inputs.
 type scene struct {
 	h             kernel.Heads
+	precision     kernel.Precision // Exact
 	first         []int32
 	q, k, v, dout []float32
 	out, lse      []float32
 	dq, dk, dv    []float32
+}
+
+// A kind is a level and a precision that compute attention in a way of their own.
+type kind struct {
+	level     kernel.Level
+	precision kernel.Precision
+	gang      *kernel.Gang
+}
+
+func (k kind) String() string {
+	if k.precision == kernel.Fast {
+		return string(k.level) + " in bfloat16"
+	}
+	return string(k.level)
+}
+
+// kinds are all that this machine has, on so many workers.
+func kinds(t *testing.T, workers int) (all []kind) {
+	plain, fast := twins(t, workers)
+	fast[kernel.Generic] = plain
+	for level, g := range fast {
+		all = append(all, kind{level, kernel.Exact, g})
+		if level == kernel.AMX {
+			all = append(all, kind{level, kernel.Fast, g})
+		}
+	}
+	return all
 }
 
 // packed lays conversations of the given lengths one after the other.
@@ -41,17 +69,19 @@ func heads(query, kv, dim int) kernel.Heads {
 
 func newScene(a *arena, h kernel.Heads, first []int32) *scene {
 	n := len(first)
-	return &scene{h: h, first: first,
+	return &scene{h: h, precision: kernel.Exact, first: first,
 		q: a.numbers(n * h.Query * h.Dim), dout: a.numbers(n * h.Query * h.Dim),
 		k: a.numbers(n * h.KV * h.Dim), v: a.numbers(n * h.KV * h.Dim),
 		out: a.zeros(n * h.Query * h.Dim), lse: a.zeros(n * h.Query),
 		dq: a.zeros(n * h.Query * h.Dim), dk: a.zeros(n * h.KV * h.Dim), dv: a.zeros(n * h.KV * h.Dim)}
 }
 
-func (s *scene) forward(g *kernel.Gang) { g.Attention(s.out, s.lse, s.q, s.k, s.v, s.first, s.h) }
+func (s *scene) forward(g *kernel.Gang) {
+	g.Attention(s.out, s.lse, s.q, s.k, s.v, s.first, s.h, s.precision)
+}
 
 func (s *scene) backward(g *kernel.Gang) {
-	g.AttentionBack(s.dq, s.dk, s.dv, s.dout, s.out, s.lse, s.q, s.k, s.v, s.first, s.h)
+	g.AttentionBack(s.dq, s.dk, s.dv, s.dout, s.out, s.lse, s.q, s.k, s.v, s.first, s.h, s.precision)
 }
 
 func (s *scene) results() map[string][]float32 {
@@ -123,48 +153,52 @@ func norm(x []float32) float64 {
 
 // TestAttentionWorkers: any number of workers gives the same bits.
 func TestAttentionWorkers(t *testing.T) {
-	a := newArena(t, 12)
-	s := newScene(a, heads(6, 2, 64), packed(150, 170))
-	keep := keeping(s.h, true)
-	var lanes []kernel.Lane
-	var q []float32
-	var want map[string][]float32
-	for _, workers := range []int{1, 2, 5} {
-		_, fast := twins(t, workers)
-		g, ok := fast[kernel.AVX512]
-		if !ok {
-			t.Skip("no tiles at this machine's levels")
+	for _, of := range kinds(t, 1) {
+		if of.level == kernel.Generic {
+			continue
 		}
-		got := s.again(a)
-		got.forward(g)
-		got.backward(g)
-		if lanes == nil {
-			lanes, q = history(a, g, keep, 2100, 3, 5)
-		}
-		cached := a.zeros(len(q))
-		g.AttentionCached(cached, q, lanes, 1, keep)
-		results := got.results()
-		results["cached"] = cached
-		if want == nil {
-			want = results
-		}
-		for name, x := range results {
-			if !slices.Equal(x, want[name]) {
-				t.Errorf("%s differs with %d workers", name, workers)
+		t.Run(of.String(), func(t *testing.T) {
+			a := newArena(t, 12)
+			s := newScene(a, heads(6, 2, 64), packed(150, 170, 600))
+			s.precision = of.precision
+			keep := keeping(s.h, true)
+			var lanes []kernel.Lane
+			var q []float32
+			var want map[string][]float32
+			for _, workers := range []int{1, 2, 5} {
+				_, fast := twins(t, workers)
+				g := fast[of.level]
+				got := s.again(a)
+				got.forward(g)
+				got.backward(g)
+				if lanes == nil {
+					lanes, q = history(a, g, keep, 2100, 3, 5)
+				}
+				cached := a.zeros(len(q))
+				g.AttentionCached(cached, q, lanes, 1, keep)
+				results := got.results()
+				results["cached"] = cached
+				if want == nil {
+					want = results
+				}
+				for name, x := range results {
+					if !slices.Equal(x, want[name]) {
+						t.Errorf("%s differs with %d workers", name, workers)
+					}
+				}
 			}
-		}
+		})
 	}
 }
 
 // TestAttentionIsolation changes one conversation, to NaN even: the others keep
 // every bit, forward and backward. Then it changes the future of a token.
 func TestAttentionIsolation(t *testing.T) {
-	plain, fast := twins(t, 2)
-	fast[kernel.Generic] = plain
-	for level, g := range fast {
-		a := newArena(t, 13)
+	for _, level := range kinds(t, 2) {
+		a, g := newArena(t, 13), level.gang
 		h := heads(3, 1, 32)
 		s := newScene(a, h, packed(33, 50, 90))
+		s.precision = level.precision
 		s.forward(g)
 		s.backward(g)
 		other := s.again(a)
@@ -209,15 +243,14 @@ func TestAttentionIsolation(t *testing.T) {
 // TestAttentionShowsNaN: what is not a number in q, k or v must show in every
 // row that sees it.
 func TestAttentionShowsNaN(t *testing.T) {
-	plain, fast := twins(t, 1)
-	fast[kernel.Generic] = plain
-	for level, g := range fast {
+	for _, level := range kinds(t, 1) {
 		for _, bad := range []float32{nan, inf} {
 			for part := range 3 {
 				a := newArena(t, 14)
 				s := newScene(a, heads(1, 1, 16), packed(150))
+				s.precision = level.precision
 				[][]float32{s.q, s.k, s.v}[part][20*16+3] = bad
-				s.forward(g)
+				s.forward(level.gang)
 				for row := range 150 {
 					sees := row == 20 || row > 20 && part > 0
 					sound := true
@@ -229,7 +262,7 @@ func TestAttentionShowsNaN(t *testing.T) {
 						t.Fatalf("%s: row %d looks sound, %v in %c is hidden", level, row, bad, "qkv"[part])
 					}
 					// In v it may show in the rows of its tile that do not see it.
-					if !sees && row < 20 && !sound && (part < 2 || level == kernel.Generic) {
+					if !sees && row < 20 && !sound && (part < 2 || level.level == kernel.Generic) {
 						t.Fatalf("%s: row %d sees the future", level, row)
 					}
 				}
@@ -240,8 +273,8 @@ func TestAttentionShowsNaN(t *testing.T) {
 
 // TestAttentionExtremes: scores of thousands, where exp of any would overflow.
 func TestAttentionExtremes(t *testing.T) {
-	plain, fast := twins(t, 1)
-	for level, g := range fast {
+	plain, _ := twins(t, 1)
+	for _, level := range kinds(t, 1) {
 		for _, size := range []float64{0x1p-100, 0x1p10, 0x1p50} {
 			a := newArena(t, 15)
 			want := newScene(a, heads(2, 1, 16), packed(140))
@@ -254,8 +287,13 @@ func TestAttentionExtremes(t *testing.T) {
 			}
 			want.forward(plain)
 			got := want.again(a)
-			got.forward(g)
-			compare(t, fmt.Sprint(level, " out ", size), got.out, want.out, 1e-5, 1e-5)
+			got.precision = level.precision
+			got.forward(level.gang)
+			bound := 1e-5
+			if level.precision == kernel.Fast {
+				bound = 0x1p-6
+			}
+			compare(t, fmt.Sprint(level, " out ", size), got.out, want.out, bound, bound)
 			compare(t, fmt.Sprint(level, " lse ", size), got.lse, want.lse, 1e-6, 1e-6)
 		}
 	}
@@ -404,10 +442,12 @@ func TestShapePanics(t *testing.T) {
 	fast[kernel.Generic] = plain
 	x := make([]float32, 64)
 	for name, f := range map[string]func(g *kernel.Gang){
-		"heads":    func(g *kernel.Gang) { g.Attention(x, x, x, x, x, []int32{0}, kernel.Heads{Query: 3, KV: 2, Dim: 4}) },
-		"short q":  func(g *kernel.Gang) { g.Attention(x, x, x[:3], x, x, []int32{0}, heads(1, 1, 4)) },
-		"future":   func(g *kernel.Gang) { g.Attention(x, x, x, x, x, []int32{1}, heads(1, 1, 4)) },
-		"falling":  func(g *kernel.Gang) { g.Attention(x, x, x, x, x, []int32{0, 1, 0}, heads(1, 1, 4)) },
+		"heads": func(g *kernel.Gang) {
+			g.Attention(x, x, x, x, x, []int32{0}, kernel.Heads{Query: 3, KV: 2, Dim: 4}, kernel.Exact)
+		},
+		"short q":  func(g *kernel.Gang) { g.Attention(x, x, x[:3], x, x, []int32{0}, heads(1, 1, 4), kernel.Exact) },
+		"future":   func(g *kernel.Gang) { g.Attention(x, x, x, x, x, []int32{1}, heads(1, 1, 4), kernel.Exact) },
+		"falling":  func(g *kernel.Gang) { g.Attention(x, x, x, x, x, []int32{0, 1, 0}, heads(1, 1, 4), kernel.Exact) },
 		"no key":   func(g *kernel.Gang) { g.AttentionCached(x, x, []kernel.Lane{{}}, 0, keeping(heads(1, 1, 4), false)) },
 		"norm":     func(g *kernel.Gang) { g.RMSNorm(x, x, 2, 33, x, 1e-5) },
 		"dropout":  func(g *kernel.Gang) { g.Dropout(x, x, 1, 1) },
@@ -457,6 +497,14 @@ func FuzzAttention(f *testing.F) {
 			got.backward(g)
 			for name, x := range want.results() {
 				compare(t, fmt.Sprint(level, " ", name), got.results()[name], x, 4e-6, 2e-5*norm(x)) // dim 96: sums of 96 products cancel
+			}
+			if level == kernel.AMX {
+				got.precision = kernel.Fast
+				got.forward(g)
+				got.backward(g)
+				for name, x := range want.results() {
+					near(t, name, got.results()[name], x)
+				}
 			}
 		}
 	})

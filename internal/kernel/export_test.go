@@ -25,6 +25,15 @@ func Compare(level Level, np, nblk int, seed uint64, number func() float32, allo
 	return t.all(np, nblk)
 }
 
+// CompareAttention compares the loops of attention in bfloat16 of g's level with
+// their twins: n strips of keys and queries, heads of 32d numbers, in memory from
+// alloc.
+func (g *Gang) CompareAttention(n, d int, seed uint64, alloc func(bytes int) []byte) error {
+	t := newTrial(g.kit)
+	t.seed, t.alloc = seed, alloc
+	return t.attends(g.attending(), n, d)
+}
+
 // ScaleOf is the scale that 32 activations get.
 func ScaleOf(level Level, x []float32) float32 {
 	var a [2 * block]int8

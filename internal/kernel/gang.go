@@ -48,6 +48,9 @@ func NewGang(pool *parallel.Pool, level Level) (*Gang, error) {
 		if err := newTrial(g.kit).all(2, 2); err != nil {
 			return nil, fmt.Errorf("kernel level %s on this machine: %w", level, err)
 		}
+		if err := newTrial(g.kit).attends(g.attending(), 2, 1); err != nil {
+			return nil, fmt.Errorf("kernel level %s on this machine: %w", level, err)
+		}
 		if err := checkHalves(g.half); err != nil {
 			return nil, fmt.Errorf("kernel level %s on this machine: %w", level, err)
 		}

@@ -67,19 +67,21 @@ func BenchmarkAttention(b *testing.B) {
 		for t, f := range c.first {
 			flops += 2 * float64((t-int(f)+1)*c.h.Query*c.h.Dim)
 		}
-		b.Run(c.name+"/forward", func(b *testing.B) {
-			best(b, func(b *testing.B, g *kernel.Gang, _ int) {
-				quickest(b, 2*flops, "GFLOPS", func() { g.Attention(out, lse, q, k, v, c.first, c.h) })
-			})
-		})
-		b.Run(c.name+"/backward", func(b *testing.B) {
-			best(b, func(b *testing.B, g *kernel.Gang, _ int) {
-				g.Attention(out, lse, q, k, v, c.first, c.h)
-				quickest(b, 5*flops, "GFLOPS", func() {
-					g.AttentionBack(dq, dk, dv, dout, out, lse, q, k, v, c.first, c.h)
+		for name, p := range map[string]kernel.Precision{"exact": kernel.Exact, "fast": kernel.Fast} {
+			b.Run(c.name+"/forward/"+name, func(b *testing.B) {
+				best(b, func(b *testing.B, g *kernel.Gang, _ int) {
+					quickest(b, 2*flops, "GFLOPS", func() { g.Attention(out, lse, q, k, v, c.first, c.h, p) })
 				})
 			})
-		})
+			b.Run(c.name+"/backward/"+name, func(b *testing.B) {
+				best(b, func(b *testing.B, g *kernel.Gang, _ int) {
+					g.Attention(out, lse, q, k, v, c.first, c.h, p)
+					quickest(b, 5*flops, "GFLOPS", func() {
+						g.AttentionBack(dq, dk, dv, dout, out, lse, q, k, v, c.first, c.h, p)
+					})
+				})
+			})
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 func groups() map[string]func() {
 	return map[string]func(){
 		"amx":      amx,
+		"tiled":    tiledAttention,
 		"halves":   float16s,
 		"products": products,
 		"rows":     rows,
