@@ -84,7 +84,7 @@ func (g *Gang) turnPairs(dst, rows []uint32, n, k2, rs int) {
 		if w < wide {
 			clear(panel[:k2*wide])
 		}
-		g.kit.transpose(w, k2, floatsOf(rows[p*rs:]), rs, floatsOf(panel), wide)
+		g.kit.transpose(w, k2, sameBits(rows[p*rs:]), rs, sameBits(panel), wide)
 		if w < wide {
 			clearColumns(panel, k2, w)
 		}
@@ -98,8 +98,8 @@ func clearColumns(panel []uint32, k2, w int) {
 	}
 }
 
-// floatsOf is x as numbers that are only moved.
-func floatsOf(x []uint32) []float32 {
+// sameBits is x as numbers that are only moved.
+func sameBits(x []uint32) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
 }
 
@@ -310,7 +310,7 @@ func (g *Gang) lowBackTiles(dx, da, dlow, x, a []float32, n, in, rank int, p flo
 	sums := g.pieces(own, n, rank*in, func(s *scratch, sum []float32, lo, hi int) {
 		room := s.words(lowBlock*(k2+in/2+r2)+rank*lowBlock/2+lowBlock*in, 5)
 		pairs, wove := room.take(lowBlock*k2), room.take(in*lowBlock/2)
-		lows, turned, grad := room.take(lowBlock*r2), room.take(rank*lowBlock/2), floatsOf(room.take(lowBlock*in))
+		lows, turned, grad := room.take(lowBlock*r2), room.take(rank*lowBlock/2), sameBits(room.take(lowBlock*in))
 		for i := lo; i < hi; i += lowBlock {
 			m := min(lowBlock, hi-i)
 			if dx != nil {
