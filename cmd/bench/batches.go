@@ -69,28 +69,28 @@ func (b *bench) laid() ([]chat.Sequence, error) {
 	return l.Sequences, nil
 }
 
-// packed writes one batch of n rows of width tokens: the dataset's conversations
+// packed writes batches of n rows of width tokens: the dataset's conversations
 // end to end, cut where a row ends, with a loss on what the assistant wrote, as
 // trainers that pack do. It returns the file.
-func (b *bench) packed(n, width int) (string, error) {
+func (b *bench) packed(n, width, batches int) (string, error) {
 	laid, err := b.laid()
 	if err != nil {
 		return "", err
 	}
 	var flow sequence
-	for i := 0; len(flow.Tokens) < n*width; i++ {
+	for i := 0; len(flow.Tokens) < batches*n*width; i++ {
 		s := laid[i%len(laid)]
 		flow.Tokens = append(flow.Tokens, s.Tokens...)
 		flow.Learn = append(flow.Learn, s.Learn...)
 	}
-	var batch []sequence
-	for i := range n {
+	out := make([][]sequence, batches)
+	for i := range batches * n {
 		row := sequence{flow.Tokens[i*width : (i+1)*width], flow.Learn[i*width : (i+1)*width]}
 		row.Learn[width-1] = true // what follows the last learned token is no work; leave nothing
-		batch = append(batch, row)
+		out[i/n] = append(out[i/n], row)
 	}
-	path := filepath.Join(b.scratch, fmt.Sprintf("packed-%dx%d.json", n, width))
-	return path, writeJSON(path, [][]sequence{batch})
+	path := filepath.Join(b.scratch, fmt.Sprintf("packed-%dx%dx%d.json", batches, n, width))
+	return path, writeJSON(path, out)
 }
 
 // conversations writes batches of n conversations of the dataset, picked at even
