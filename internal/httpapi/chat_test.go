@@ -111,7 +111,8 @@ func TestQuestion(t *testing.T) {
 			{"role":"tool","tool_call_id":"call_1","name":"f","content":[{"type":"text","text":"5"}]}]}`,
 			assistant.Question{Limit: 1024, Sampling: defaults, Conversation: chat.Conversation{
 				Messages: []chat.Message{{Role: chat.User, Content: "x"}, {Role: chat.Assistant}, {Role: chat.Tool, Content: "5"}},
-				Calls:    map[int][]chat.Call{1: {{ID: "call_1", Name: "f", Arguments: "{}"}}}}}},
+				Calls:    map[int][]chat.Call{1: {{ID: "call_1", Name: "f", Arguments: "{}"}}},
+				Answered: map[int]string{2: "call_1"}}}},
 		{"without effect", asks(`"seed":5,"user":"u","metadata":{"a":"b"},"store":true,"service_tier":"auto","parallel_tool_calls":true,
 			"n":1,"tools":[],"tool_choice":"none","response_format":{ "type": "text" },"logprobs":false,"logit_bias":{},"prompt_cache_key":"k",
 			"reasoning_effort":"high","prediction":{"type":"content","content":"x"},

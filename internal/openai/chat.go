@@ -47,9 +47,8 @@ type answerMessage struct {
 	Calls   []toolCall `json:"tool_calls,omitempty"`
 }
 
-// toolCall is a call on the wire. Index is sent in chunks only.
+// toolCall is a call on the wire.
 type toolCall struct {
-	Index    *int     `json:"index,omitempty"`
 	ID       string   `json:"id"`
 	Type     string   `json:"type"` // "function"
 	Function callBody `json:"function"`
@@ -60,16 +59,34 @@ type callBody struct {
 	Arguments string `json:"arguments"`
 }
 
-func callsOf(calls []chat.Call, indexed bool) []toolCall {
+func callsOf(calls []chat.Call) []toolCall {
 	var all []toolCall
-	for i, c := range calls {
-		t := toolCall{ID: c.ID, Type: "function", Function: callBody{c.Name, c.Arguments}}
-		if indexed {
-			t.Index = &i
-		}
-		all = append(all, t)
+	for _, c := range calls {
+		all = append(all, toolCall{ID: c.ID, Type: "function", Function: callBody{c.Name, c.Arguments}})
 	}
 	return all
+}
+
+// callChunk is a piece of a call on the wire. ID, type and name are in a call's
+// first piece only.
+type callChunk struct {
+	Index    int           `json:"index"`
+	ID       string        `json:"id,omitempty"`
+	Type     string        `json:"type,omitempty"` // "function"
+	Function callChunkBody `json:"function"`
+}
+
+type callChunkBody struct {
+	Name      string `json:"name,omitempty"`
+	Arguments string `json:"arguments"` // a piece of JSON text
+}
+
+func chunkOf(p chat.CallPiece) callChunk {
+	c := callChunk{Index: p.Index, ID: p.ID, Function: callChunkBody{p.Name, p.Arguments}}
+	if p.ID != "" {
+		c.Type = "function"
+	}
+	return c
 }
 
 // logprobs are the probabilities of the tokens of a choice.
@@ -114,7 +131,7 @@ func (t talk) scoresOf(tokens []assistant.Logprob) *logprobs {
 }
 
 func (t talk) choice(i int, g *gathered) any {
-	m := answerMessage{Role: "assistant", Calls: callsOf(g.calls, false)}
+	m := answerMessage{Role: "assistant", Calls: callsOf(g.calls)}
 	if text := g.text.String(); text != "" || len(g.calls) == 0 {
 		m.Content = &text
 	}
@@ -129,9 +146,9 @@ type chunkChoice struct {
 }
 
 type chunkDelta struct {
-	Role    string     `json:"role,omitempty"`
-	Content *string    `json:"content,omitempty"`
-	Calls   []toolCall `json:"tool_calls,omitempty"`
+	Role    string      `json:"role,omitempty"`
+	Content *string     `json:"content,omitempty"`
+	Calls   []callChunk `json:"tool_calls,omitempty"`
 }
 
 func (t talk) opening(i int) any {
@@ -148,8 +165,8 @@ func (t talk) pieces(i int, d assistant.Delta) (all []any) {
 		all = append(all, chunkChoice{Index: i, Delta: chunkDelta{Content: &d.Text}, Logprobs: scores})
 		scores = nil
 	}
-	if len(d.Calls) > 0 {
-		all = append(all, chunkChoice{Index: i, Delta: chunkDelta{Calls: callsOf(d.Calls, true)}, Logprobs: scores})
+	for _, p := range d.Calls {
+		all = append(all, chunkChoice{Index: i, Delta: chunkDelta{Calls: []callChunk{chunkOf(p)}}, Logprobs: scores})
 		scores = nil
 	}
 	if d.Reason != "" {

@@ -154,6 +154,12 @@ func conversation(messages []messageBody) (chat.Conversation, error) {
 			}
 		}
 		c.Messages[i] = chat.Message{Role: role, Content: text}
+		if m.CallID != nil {
+			if c.Answered == nil {
+				c.Answered = map[int]string{}
+			}
+			c.Answered[i] = *m.CallID
+		}
 		if len(calls) > 0 {
 			if c.Calls == nil {
 				c.Calls = map[int][]chat.Call{}

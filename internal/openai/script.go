@@ -67,7 +67,7 @@ type gathered struct {
 func (g *gathered) add(d assistant.Delta) {
 	g.text.WriteString(d.Text)
 	g.tokens = append(g.tokens, d.Tokens...)
-	g.calls, g.reason, g.usage = d.Calls, d.Reason, d.Usage
+	g.calls, g.reason, g.usage = chat.Gather(g.calls, d.Calls), d.Reason, d.Usage
 }
 
 // sum counts a prompt once, however many choices it has, and cached what was
