@@ -17,6 +17,7 @@ import (
 
 	"afina/internal/assistant"
 	"afina/internal/chat"
+	"afina/internal/contract"
 	"afina/internal/engine"
 	"afina/internal/fault"
 	"afina/internal/sampling"
@@ -318,7 +319,7 @@ func TestStream(t *testing.T) {
 				if event == "[DONE]" {
 					continue
 				}
-				matches(t, "ChatCompletionChunk", []byte(event))
+				contract.Matches(t, "ChatCompletionChunk", []byte(event))
 				head, rest, _ := strings.Cut(event, `"choices"`)
 				if id == "" {
 					id = head
@@ -344,7 +345,7 @@ func TestStreamBreaks(t *testing.T) {
 	h.Assistant = breaks(errors.New("pass: not a number"), "a")
 	lines := h.open(t).streamed(asks(`"stream":true`))
 	last := strings.TrimPrefix(lines[len(lines)-3], "data: ")
-	matches(t, "Error", []byte(last))
+	contract.Matches(t, "Error", []byte(last))
 	if strings.Contains(last, "not a number") || slices.Contains(lines, "data: [DONE]") {
 		t.Errorf("%q", lines)
 	}
@@ -370,7 +371,7 @@ func TestPanics(t *testing.T) {
 	r := s.send("POST", chatPath, asks(""))
 	s.refused(r, http.StatusInternalServerError, "internal_error", "", r.header.Get("X-Request-Id"))
 	lines := s.streamed(asks(`"stream":true`))
-	matches(t, "Error", []byte(strings.TrimPrefix(lines[len(lines)-3], "data: ")))
+	contract.Matches(t, "Error", []byte(strings.TrimPrefix(lines[len(lines)-3], "data: ")))
 	if n := h.log.FilterMessage("panic").Len(); n != 2 {
 		t.Errorf("logged %d panics", n)
 	}
@@ -490,7 +491,7 @@ func TestKeepAliveBeforeFirst(t *testing.T) {
 	close(release)
 	for lines.Scan() && lines.Text() == ": ping" {
 	}
-	matches(t, "Error", []byte(strings.TrimPrefix(lines.Text(), "data: ")))
+	contract.Matches(t, "Error", []byte(strings.TrimPrefix(lines.Text(), "data: ")))
 }
 
 // TestTooLong: an answer that takes longer than allowed is a 503 that says so.

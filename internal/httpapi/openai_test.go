@@ -12,6 +12,7 @@ import (
 
 	"afina/internal/assistant"
 	"afina/internal/chat"
+	"afina/internal/contract"
 	"afina/internal/engine"
 	"afina/internal/sampling"
 )
@@ -58,7 +59,7 @@ func TestChoices(t *testing.T) {
 		if !ok || event == "[DONE]" {
 			continue
 		}
-		matches(t, "ChatCompletionChunk", []byte(event))
+		contract.Matches(t, "ChatCompletionChunk", []byte(event))
 		_, rest, _ := strings.Cut(event, `"index":`)
 		index := rest[:min(1, len(rest))]
 		switch {
