@@ -204,7 +204,7 @@ func TestCompletionRefuses(t *testing.T) {
 			unsupported, "messages[0].content[1].type", "read text"},
 		{"part without text", `{"model":"m","messages":[{"role":"user","content":[{"type":"text"}]}]}`, "missing_required_parameter", "messages[0].content[0].text", "missing"},
 		{"tool message", `{"model":"m","messages":[{"role":"tool","content":"x"}]}`, "missing_required_parameter", "messages[0].tool_call_id", "missing"},
-		{"tool call", `{"model":"m","messages":[{"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function"}]}]}`, unsupported, "messages[0].tool_calls[0].type", "function"},
+		{"tool call", `{"model":"m","messages":[{"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function"}]}]}`, "missing_required_parameter", "messages[0].tool_calls[0].function", "set it"},
 		{"call of the user", `{"model":"m","messages":[{"role":"user","content":"x","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":""}}]}]}`, "invalid_value", "messages[0].tool_calls", "assistant"},
 		{"name", `{"model":"m","messages":[{"role":"user","content":"x","name":"Ana"}]}`, unsupported, "messages[0].name", "content"},
 		{"role", `{"model":"m","messages":[{"role":"user","content":"x"},{"role":"robot","content":"x"}]}`, "invalid_value", "messages[1].role", "system, developer, user, assistant"},

@@ -200,6 +200,9 @@ e = fails(openai.BadRequestError, 400, "image", lambda: c.chat.completions.creat
     {"type": "image_url", "image_url": {"url": "data:"}}]}]}))
 check(e.param == "messages[0].content[0].type" and e.code == "unsupported_parameter", "the part is named")
 fails(openai.NotFoundError, 404, "no such model", lambda: c.chat.completions.create(**{**ask, "model": "huge"}))
+fails(openai.PermissionDeniedError, 403, "another origin", lambda: c.with_options(default_headers={"Origin": "http://other.example"}).chat.completions.create(**ask))
+fails(openai.ConflictError, 409, "delete a base", lambda: c.models.delete("tiny"))
+fails(openai.UnprocessableEntityError, 422, "a file that is no dataset", lambda: c.files.create(file=("bad.jsonl", b'{"messages":[]}'), purpose="fine-tune"))
 fails(openai.AuthenticationError, 401, "key", lambda: c.with_options(api_key="wrong").models.list())
 
 # Text.
