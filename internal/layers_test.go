@@ -20,7 +20,7 @@ var floors = [][]string{
 	{"engine", "train", "store", "catalog"},
 	{"assistant", "evaluate", "finetune"},
 	{"jobs", "exams", "metrics"},
-	{"form", "config", "dashboard", "client", "progress", "door", "openai", "tuning", "httpapi", "contract"},
+	{"form", "config", "dashboard", "client", "progress", "door", "request", "openai", "tuning", "httpapi", "contract"},
 }
 
 // homes are the only packages that may import a dependency.

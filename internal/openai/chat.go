@@ -6,28 +6,20 @@ import (
 	"afina/internal/assistant"
 	"afina/internal/chat"
 	"afina/internal/engine"
+	"afina/internal/request"
 )
 
 // complete answers POST /v1/chat/completions.
 func (s *Server) complete(w http.ResponseWriter, r *http.Request) error {
-	var ask completionRequest
-	if _, err := s.Door.Decode(r, &ask); err != nil {
-		return err
-	}
-	draw, err := readDrawing(s.Door, ask.Rest)
-	if err != nil {
-		return err
-	}
-	q, err := ask.script(draw, s.Config.Serve)
+	ask, all, err := request.ReadChat(s.Door, r, s.Config.Serve)
 	if err != nil {
 		return err
 	}
 	object := "chat.completion"
-	if q.stream {
+	if all.Stream {
 		object += ".chunk"
 	}
-	q.head, q.math = s.head("chatcmpl-", object, ask.Model), s.mathematics(ask.MathCheck, ask.MathVerify)
-	return s.ask(w, r, q)
+	return s.ask(w, r, &script{Answers: all, head: s.head("chatcmpl-", object, ask.Model), form: talk{all.Scores}, math: s.mathematics(ask)})
 }
 
 // talk writes choices as chat.

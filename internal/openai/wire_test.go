@@ -9,12 +9,7 @@ import (
 // TestWireTypes: what goes over the wire is written down twice, in the contract
 // and in types; they do not differ.
 func TestWireTypes(t *testing.T) {
-	contract.Asked(t, "ChatCompletionRequest", completionRequest{}, drawing{})
-	contract.Asked(t, "ChatMessage", messageBody{})
-	contract.Asked(t, "ToolCallBack", callMessage{})
 	contract.Told(t, "ToolCall", toolCall{})
-	contract.Asked(t, "Tool", toolBody{})
-	contract.Asked(t, "CompletionRequest", textRequest{}, drawing{})
 	contract.Told(t, "Logprobs", logprobs{})
 	contract.Told(t, "Usage", usage{})
 	contract.Told(t, "ToolCallChunk", callChunk{})

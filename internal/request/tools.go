@@ -1,4 +1,4 @@
-package openai
+package request
 
 import (
 	"bytes"
@@ -61,7 +61,7 @@ const mostTools = 128
 
 // form is what the answer has to look like, and puts the tools into the
 // conversation.
-func (q *completionRequest) form(c *chat.Conversation) (f assistant.Form, err error) {
+func (q *Chat) form(c *chat.Conversation) (f assistant.Form, err error) {
 	if err := q.ResponseFormat.into(&f); err != nil {
 		return f, err
 	}
