@@ -20,7 +20,7 @@ var floors = [][]string{
 	{"engine", "train", "store", "catalog"},
 	{"assistant", "evaluate", "finetune"},
 	{"jobs", "exams", "metrics"},
-	{"form", "config", "dashboard", "client", "progress", "door", "openai", "tuning", "httpapi"},
+	{"form", "config", "dashboard", "client", "progress", "door", "request", "openai", "tuning", "httpapi", "contract"},
 }
 
 // homes are the only packages that may import a dependency.
@@ -29,7 +29,7 @@ var homes = map[string][]string{
 	"github.com/chewxy/hm":                {"graph"},
 	"github.com/go-chi":                   {"door", "openai", "tuning", "httpapi"},
 	"github.com/go-playground/validator":  {"form"},
-	"github.com/getkin/kin-openapi":       {"httpapi"},
+	"github.com/getkin/kin-openapi":       {"contract", "httpapi"},
 	"github.com/prometheus/client_golang": {"metrics"},
 	"go.uber.org/zap":                     {"door", "openai", "exams", "httpapi", "jobs"},
 	"github.com/riverqueue":               {"jobs"},

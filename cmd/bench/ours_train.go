@@ -61,7 +61,7 @@ func (t *trainer) step(ctx context.Context, s data.Step) (loss float64, err erro
 	optim.Zero(t.graph.Gang(), params)
 	for i, b := range s.Batches {
 		t.taken++
-		sum, err := t.graph.Gradients(ctx, b, 1/float32(s.Counted), t.taken<<8+uint64(i))
+		sum, _, err := t.graph.Gradients(ctx, b, 1/float32(s.Counted), t.taken<<8+uint64(i))
 		if err != nil {
 			return 0, err
 		}

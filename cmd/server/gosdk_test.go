@@ -102,6 +102,34 @@ func TestGoSDK(t *testing.T) {
 			t.Errorf("choice %d: %s and %s", i, x.RawJSON(), y.RawJSON())
 		}
 	}
+	for _, model := range []string{"toolful", "mistral"} {
+		ask := openai.ChatCompletionNewParams{
+			Model: model, MaxTokens: openai.Int(400), Seed: openai.Int(1), Messages: ask.Messages,
+			Tools:      []openai.ChatCompletionToolUnionParam{openai.ChatCompletionFunctionTool(shared.FunctionDefinitionParam{Name: "sumar"})},
+			ToolChoice: openai.ToolChoiceOptionFunctionToolChoice(openai.ChatCompletionNamedToolChoiceFunctionParam{Name: "sumar"}),
+		}
+		stream := c.Chat.Completions.NewStreaming(ctx, ask)
+		var sum openai.ChatCompletionAccumulator
+		finished := 0
+		for stream.Next() {
+			if !sum.AddChunk(stream.Current()) {
+				t.Error(stream.Current().RawJSON())
+			}
+			if call, ok := sum.JustFinishedToolCall(); ok && call.Name == "sumar" {
+				finished++
+			}
+		}
+		whole, err := c.Chat.Completions.New(ctx, ask)
+		if err != nil || stream.Err() != nil {
+			t.Fatal(err, stream.Err())
+		}
+		one, other := sum.Choices[0], whole.Choices[0]
+		if len(one.Message.ToolCalls) != 1 || len(other.Message.ToolCalls) != 1 || one.FinishReason != other.FinishReason ||
+			one.Message.ToolCalls[0].Function.Arguments != other.Message.ToolCalls[0].Function.Arguments ||
+			one.FinishReason == "tool_calls" && finished != 1 {
+			t.Errorf("%s: %d calls finished; in pieces %s, whole %s", model, finished, one.RawJSON(), other.RawJSON())
+		}
+	}
 	_, err = c.Chat.Completions.New(ctx, openai.ChatCompletionNewParams{Model: "huge", Messages: ask.Messages})
 	if !errors.As(err, &e) || e.StatusCode != 404 || e.Code != "model_not_found" || e.Param != "model" {
 		t.Error(err)

@@ -24,14 +24,27 @@ const hermes = `{%- if tools %}{{- '<|im_start|>system\n# Tools\n<tools>' }}{%- 
 	`{{- '\n<tool_call>\n{"name": "' + tool_call.function.name + '", "arguments": ' }}{{- tool_call.function.arguments | tojson }}{{- '}\n</tool_call>' }}{%- endfor %}{{- '<|im_end|>\n' }}{%- endif %}{%- endfor %}` +
 	`{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}`
 
-// newSDKService is a service with two tiny models: "tiny", and "toolful" whose
-// template knows tools. It asks for a key.
+// mistral is one that knows them in the form of Mistral.
+const mistral = `{%- for message in messages %}{%- if message.role == 'user' and tools %}{{- '[AVAILABLE_TOOLS] [' }}{%- for tool in tools %}{%- set tool = tool.function %}` +
+	`{{- '{"type": "function", "function": {' }}{%- for key, val in tool.items() %}{{- '"' + key + '": ' + val|tojson }}{%- if not loop.last %}{{- ', ' }}{%- endif %}{%- endfor %}{{- '}}' }}{%- if not loop.last %}{{- ', ' }}{%- endif %}{%- endfor %}{{- ']' }}{%- endif %}` +
+	`{%- if message.tool_calls is defined %}{{- '[TOOL_CALLS] [' }}{%- for tool_call in message.tool_calls %}{%- set out = tool_call.function|tojson %}{{- out[:-1] }}` +
+	`{%- if tool_call.id|length != 9 %}{{- raise_exception('ids have nine characters') }}{%- endif %}{{- ', "id": "' + tool_call.id + '"}' }}{%- if not loop.last %}{{- ', ' }}{%- endif %}{%- endfor %}{{- ']<|im_end|>' }}` +
+	`{%- elif message.role == 'tool' %}{%- if message.tool_call_id|length != 9 %}{{- raise_exception('ids have nine characters') }}{%- endif %}{{- '[TOOL_RESULTS] {"content": ' + message.content + ', "call_id": "' + message.tool_call_id + '"}' }}` +
+	`{%- else %}{{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' }}{%- endif %}{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}`
+
+// newSDKService is a service with three tiny models: "tiny"; "toolful", whose
+// template knows tools; and "mistral", whose mark of calls is a control token.
+// It asks for a key.
 func newSDKService(t *testing.T) *service {
 	t.Helper()
 	s := newService(t, "AFINA_HTTP__API_KEYS="+sdkKey)
-	toolful := modeltest.Write(t, modeltest.Shape{Context: 1024, Seed: 5, Metadata: []gguf.Pair{{Key: "tokenizer.chat_template", Value: hermes}}})
-	if err := os.Rename(toolful, filepath.Join(s.models, "toolful.gguf")); err != nil {
-		t.Fatal(err)
+	for name, shape := range map[string]modeltest.Shape{
+		"toolful": {Context: 1024, Seed: 5, Metadata: []gguf.Pair{{Key: "tokenizer.chat_template", Value: hermes}}},
+		"mistral": {Context: 1024, Seed: 6, Control: []string{"[TOOL_CALLS]"}, Metadata: []gguf.Pair{{Key: "tokenizer.chat_template", Value: mistral}}},
+	} {
+		if err := os.Rename(modeltest.Write(t, shape), filepath.Join(s.models, name+".gguf")); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s.Client.Key = sdkKey
 	s.start()

@@ -18,6 +18,7 @@ import (
 
 	"afina/internal/chat"
 	"afina/internal/client"
+	"afina/internal/contract"
 	"afina/internal/jobs"
 	"afina/internal/modeltest"
 )
@@ -33,7 +34,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// service is one running program, which can be killed and started again.
+// service is one running program, which can be killed and started again. All that
+// is said to it and all that it says is held against the contract.
 type service struct {
 	*client.Client
 	t       testing.TB
@@ -60,7 +62,7 @@ func newService(t testing.TB, env ...string) *service {
 	address := l.Addr().String()
 	l.Close()
 	s := &service{t: t, address: address, data: t.TempDir(), models: models, env: env,
-		Client: &client.Client{Base: "http://" + address}}
+		Client: &client.Client{Base: contract.Proxy(t, "http://"+address)}}
 	t.Cleanup(func() {
 		if s.cmd != nil {
 			s.kill()

@@ -19,7 +19,6 @@ import (
 	"afina/internal/engine"
 	"afina/internal/fault"
 	"afina/internal/forward"
-	"afina/internal/grammar"
 	"afina/internal/kernel"
 	"afina/internal/lora"
 	"afina/internal/model"
@@ -52,8 +51,8 @@ type Raw struct {
 // Delta is a piece of the answer, in order.
 type Delta struct {
 	Text   string
-	Tokens []Logprob   // of Text, when they were asked for
-	Calls  []chat.Call // what the assistant calls; on the last one only
+	Tokens []Logprob        // of Text, when they were asked for
+	Calls  []chat.CallPiece // what the assistant calls, as it is written
 	Usage  Usage
 	Reason engine.Reason // set on the last one
 }
@@ -101,7 +100,6 @@ type Assistant struct {
 	ctx     context.Context // Run's
 	ended   bool
 	engines map[*model.Model]*engine.Engine
-	words   map[*model.Model]*grammar.Vocabulary
 	readers map[*model.Model]*embedder
 	work    sync.WaitGroup
 	failed  error // what an engine's Run returned
@@ -114,7 +112,6 @@ func New(models Models, g *kernel.Gang, o Options) *Assistant {
 		models: models, gang: g, opts: o,
 		running: make(chan struct{}),
 		engines: map[*model.Model]*engine.Engine{},
-		words:   map[*model.Model]*grammar.Vocabulary{},
 		readers: map[*model.Model]*embedder{},
 	}
 }
@@ -219,7 +216,7 @@ func (a *Assistant) answer(ctx context.Context, q Question, w *watch) iter.Seq2[
 			w.tick(token.At)
 			delta := text.add(token)
 			delta.Usage = usage
-			if delta.Text == "" && delta.Reason == "" {
+			if delta.Text == "" && len(delta.Calls) == 0 && delta.Reason == "" {
 				continue
 			}
 			if !yield(delta, nil) || delta.Reason != "" {
@@ -263,7 +260,7 @@ func (a *Assistant) prepare(ctx context.Context, q Question) (*model.Model, engi
 		Never:  func(id int32) bool { return int(id) >= m.Tokens.Size || m.Tokens.Unused(id) },
 		Client: q.Client, Logprobs: q.Logprobs, Top: q.Top,
 	}
-	form, err := q.Form.grammar(a.vocabulary(m), m)
+	form, err := q.Form.grammar(m)
 	if err != nil {
 		return nil, none, nil, err
 	}
@@ -271,16 +268,4 @@ func (a *Assistant) prepare(ctx context.Context, q Question) (*model.Model, engi
 		r.Constraint = form.Start()
 	}
 	return m, r, e, nil
-}
-
-// vocabulary is what grammars know of a model's tokens, made once.
-func (a *Assistant) vocabulary(m *model.Model) *grammar.Vocabulary {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	v := a.words[m]
-	if v == nil {
-		v = grammar.NewVocabulary(m.Tokens)
-		a.words[m] = v
-	}
-	return v
 }

@@ -20,7 +20,7 @@ func lay(m *model.Model, q *Question) (tokens []int32, param string, err error) 
 	}
 	if len(q.Conversation.Tools) > 0 {
 		if _, known := m.Template.CallForm(); !known {
-			_, err := q.Form.grammar(nil, m)
+			_, err := q.Form.grammar(m)
 			return nil, "tools", err
 		}
 	}

@@ -3,6 +3,7 @@ package assistant
 import (
 	"strings"
 
+	"afina/internal/chat"
 	"afina/internal/engine"
 	"afina/internal/model"
 )
@@ -12,9 +13,9 @@ type writer struct {
 	tokens  *model.Model
 	decoder reader
 	cut     cutter
-	scores  []Logprob // of tokens whose text is yet to be shown
-	ask     bool      // for scores
-	calls   caller
+	scores  []Logprob        // of tokens whose text is yet to be shown
+	ask     bool             // for scores
+	calls   *chat.CallReader // nil: there are none
 }
 
 // reader decodes the tokens of one answer.
@@ -25,7 +26,7 @@ type reader interface {
 
 // newWriter returns the writer of the answer to prompt.
 func newWriter(m *model.Model, prompt []int32, q Question) *writer {
-	w := &writer{tokens: m, cut: cutter{stops: q.Stop}, ask: q.Logprobs, calls: q.Form.caller(m)}
+	w := &writer{tokens: m, cut: cutter{stops: q.Stop}, ask: q.Logprobs, calls: q.Form.calls(m)}
 	if q.Raw != nil {
 		w.decoder = m.Tokens.Continue(prompt)
 	} else {
@@ -40,6 +41,9 @@ func (w *writer) add(t engine.Token) Delta {
 	var text string
 	if t.Reason != engine.Stop { // an end token is not part of the answer
 		text = w.decoder.Next(t.ID)
+		if w.calls != nil {
+			text += w.tokens.Grammar.Mark(t.ID)
+		}
 		if w.ask {
 			w.scores = append(w.scores, scored(w.tokens, t))
 		}
@@ -57,11 +61,16 @@ func (w *writer) add(t engine.Token) Delta {
 	default:
 		d.Text = shown
 	}
-	d.Text, d.Calls = w.calls.add(d.Text, d.Reason != "")
-	if len(d.Calls) > 0 && d.Reason == engine.Stop {
-		d.Reason = ToolCalls
+	if w.calls != nil {
+		d.Text, d.Calls = w.calls.Next(d.Text)
+		if d.Reason != "" {
+			d.Text += w.calls.End()
+		}
+		if w.calls.Called() && d.Reason == engine.Stop {
+			d.Reason = ToolCalls
+		}
 	}
-	if d.Text != "" || d.Reason != "" {
+	if d.Text != "" || len(d.Calls) > 0 || d.Reason != "" {
 		d.Tokens, w.scores = w.scores, nil
 	}
 	return d

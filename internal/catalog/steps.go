@@ -25,6 +25,11 @@ type Step struct {
 	EvalLoss  float64   `json:"eval_loss"`
 	Model     string    `json:"-"` // the name to ask for; set by Steps
 	Created   time.Time `json:"-"` // set by Steps
+
+	// The shares of tokens that were the most likely one; nil where they were not
+	// counted yet.
+	TrainAccuracy *float64 `json:"train_accuracy,omitempty"`
+	EvalAccuracy  *float64 `json:"eval_accuracy,omitempty"`
 }
 
 // keepSteps is how many adapters are kept of a job: those of the latest steps.

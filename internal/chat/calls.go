@@ -2,25 +2,31 @@ package chat
 
 import (
 	"bytes"
-	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"regexp"
 	"strings"
+
+	"afina/internal/fault"
 )
 
-// CallForm is how a model writes the calls of tools: an object with a name and
-// arguments, between two marks where the form has them. Without marks the whole
-// answer is one call.
+// CallForm is how a model writes the calls of tools: objects with a name and
+// arguments, each between two marks, or all in a list behind one. Without marks
+// the whole answer is one call. A mark may be a control token or plain text, as
+// the vocabulary has it.
 type CallForm struct {
 	Open, Close string
+	List        bool   // calls are the elements of one array behind Open; there is no Close
 	Arguments   string // the key of the arguments
 }
 
 // The forms known.
 var (
-	hermes = CallForm{Open: "<tool_call>", Close: "</tool_call>", Arguments: "arguments"} // also Qwen's
-	llama3 = CallForm{Arguments: "parameters"}
+	hermes  = CallForm{Open: "<tool_call>", Close: "</tool_call>", Arguments: "arguments"} // also Qwen's
+	mistral = CallForm{Open: "[TOOL_CALLS]", List: true, Arguments: "arguments"}
+	llama3  = CallForm{Arguments: "parameters"}
 )
 
 // callForm reads off a template which form it teaches its model.
@@ -29,6 +35,8 @@ func callForm(source string) (CallForm, bool) {
 	case !strings.Contains(source, "tools"):
 	case strings.Contains(source, hermes.Open) && strings.Contains(source, hermes.Close):
 		return hermes, true
+	case strings.Contains(source, mistral.Open) && !strings.Contains(source, "[ARGS]"): // its later form, of names and [ARGS], is another
+		return mistral, true
 	case strings.Contains(source, `"parameters": dictionary of argument name and its value`):
 		return llama3, true
 	}
@@ -38,13 +46,64 @@ func callForm(source string) (CallForm, bool) {
 // indentedTools is how Llama 3's template writes a tool.
 var indentedTools = regexp.MustCompile(`tojson\(\s*indent\s*=\s*4\s*\)`)
 
+// toolFields are the fields of a tool that templates look at, in their order.
+var toolFields = []string{"name", "description", "parameters"}
+
+// tool shows a tool to the template: as one mark, which keeps what the client
+// wrote, or, if the template must look into it, a mark for each field.
+func (t *Template) tool(m *marks, tool []byte) (shownTool, error) {
+	if !t.apart {
+		return shownTool{whole: m.add(written(string(tool), t.indented), given, true)}, nil
+	}
+	var body struct {
+		Function map[string]json.RawMessage `json:"function"`
+	}
+	if err := json.Unmarshal(tool, &body); err != nil {
+		return shownTool{}, fault.New(fault.Invalid, "a tool is no function in JSON: %v", err).WithParam("tools")
+	}
+	shown := shownTool{fields: map[string]string{}}
+	for _, name := range toolFields {
+		raw, ok := body.Function[name]
+		var text string
+		switch {
+		case !ok:
+		case json.Unmarshal(raw, &text) == nil:
+			shown.fields[name] = m.addString(text)
+		default:
+			shown.fields[name] = m.add(written(string(raw), t.indented), given, true)
+		}
+	}
+	return shown, nil
+}
+
+// quoted is text as a JSON string.
+func quoted(text string) string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(text) // a string always can
+	return strings.TrimSpace(b.String())
+}
+
+// shortened is a call's id as templates see it: nine letters and digits, which
+// Mistral's insist on and others do not look at. Equal ids stay equal.
+func shortened(id string) string {
+	if shortIDs.MatchString(id) {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:])[:shortID]
+}
+
+var shortIDs = regexp.MustCompile(`^[A-Za-z0-9]{9}$`)
+
 // tryTools lays out a conversation with a tool, its call and its answer: a
-// template that takes a tool apart, or has no place for one, is not used with
-// tools.
+// template that has no place for one, or writes it in a way that marks cannot
+// follow, is not used with tools.
 func (t *Template) tryTools() error {
 	parts, err := t.skeleton(Conversation{
 		Messages: []Message{{User, "x"}, {Assistant, ""}, {Tool, "y"}},
-		Tools:    [][]byte{[]byte(`{"type":"function"}`)},
+		Tools:    [][]byte{[]byte(`{"type":"function","function":{"name":"f","description":"d","parameters":{}}}`)},
 		Calls:    map[int][]Call{1: {{Name: "f", Arguments: "{}"}}},
 	}, true)
 	for k, p := range parts {
@@ -96,51 +155,7 @@ func (t *Template) CallForm() (CallForm, bool) { return t.form, t.tools }
 
 // Call is a tool call that a model wrote.
 type Call struct {
-	ID        string // made here, "call_…"
+	ID        string // made by CallReader
 	Name      string
 	Arguments string // JSON text of an object
-}
-
-// Parse takes a finished answer apart. What is no whole call, such as one that
-// was cut off, stays in content.
-func (f CallForm) Parse(text string) (content string, calls []Call) {
-	if f.Open == "" {
-		call, rest, ok := f.call(text)
-		if ok && strings.TrimSpace(rest) == "" {
-			return "", []Call{call}
-		}
-		return text, nil
-	}
-	content, rest, found := strings.Cut(text, f.Open)
-	for found {
-		call, behind, ok := f.call(rest)
-		behind, closed := strings.CutPrefix(strings.TrimLeft(behind, " \t\r\n"), f.Close)
-		if !ok || !closed {
-			return content + f.Open + rest, calls
-		}
-		calls = append(calls, call)
-		var between string
-		between, rest, found = strings.Cut(behind, f.Open)
-		content += strings.TrimSpace(between)
-	}
-	if len(calls) > 0 {
-		content = strings.TrimRight(content, " \t\r\n")
-	}
-	return content, calls
-}
-
-// call reads one call and returns what is behind it.
-func (f CallForm) call(text string) (call Call, rest string, ok bool) {
-	var fields map[string]json.RawMessage
-	d := json.NewDecoder(strings.NewReader(text))
-	if d.Decode(&fields) != nil || json.Unmarshal(fields["name"], &call.Name) != nil || call.Name == "" {
-		return Call{}, "", false
-	}
-	var arguments map[string]json.RawMessage
-	if json.Unmarshal(fields[f.Arguments], &arguments) != nil || arguments == nil {
-		return Call{}, "", false
-	}
-	call.ID = "call_" + rand.Text()
-	call.Arguments = string(fields[f.Arguments])
-	return call, text[d.InputOffset():], true
 }

@@ -44,6 +44,9 @@ type Conversation struct {
 	// by templates that know tools (see CallForm) and refused by others.
 	Tools [][]byte       `json:"-"`
 	Calls map[int][]Call `json:"-"`
+	// Answered are the ids of the calls that messages of tools answer, by the
+	// message's place.
+	Answered map[int]string `json:"-"`
 }
 
 // Sequence is a conversation laid out as tokens.
@@ -66,6 +69,7 @@ type Template struct {
 	form     CallForm
 	tools    bool // the template teaches form
 	indented bool // it writes tools over several lines
+	apart    bool // it looks into tools, so that it must be shown their fields
 }
 
 // The defaults, for files without a template.
@@ -131,7 +135,10 @@ func (t *Template) load(source string) error {
 		return err
 	}
 	t.form, t.tools = callForm(source)
-	t.tools = t.tools && t.tryTools() == nil
+	if t.tools && t.tryTools() != nil {
+		t.apart = true
+		t.tools = t.tryTools() == nil
+	}
 	t.turn, t.lead = trial[len(trial)-1].text, ""
 	// A template without a place for answers can still be asked.
 	if answered, err := t.skeleton(Conversation{Messages: []Message{{User, "x"}, {Assistant, "y"}}}, false); err == nil {
@@ -180,7 +187,8 @@ const (
 // that it writes as JSON, so the rune stands in quotes, which go with it.
 type mark struct {
 	part
-	json bool
+	json   bool
+	quoted string // unless empty, the text where the rune stands in quotes
 }
 
 // marks are the contents of one rendering.
@@ -188,14 +196,22 @@ type marks []mark
 
 // add returns the rune for a content.
 func (m *marks) add(text string, message int, json bool) string {
-	*m = append(*m, mark{part{text, message}, json})
+	*m = append(*m, mark{part: part{text, message}, json: json})
 	return string(firstMark + rune(len(*m)-1))
+}
+
+// addString is add for a string within a tool: it stands as JSON where the
+// template puts it in quotes, else as it is.
+func (m *marks) addString(text string) string {
+	r := m.add(text, given, true)
+	(*m)[len(*m)-1].quoted = quoted(text)
+	return r
 }
 
 // skeleton renders c and returns the parts in order. The first and the last part
 // are the template's own, and so is every second one.
 func (t *Template) skeleton(c Conversation, open bool) ([]part, error) {
-	size := len(c.Messages) + len(c.Tools)
+	size := len(c.Messages) + len(toolFields)*len(c.Tools)
 	for _, calls := range c.Calls {
 		size += 2 * len(calls)
 	}
@@ -212,11 +228,18 @@ func (t *Template) skeleton(c Conversation, open bool) ([]part, error) {
 		}
 		for _, call := range c.Calls[i] {
 			seen.messages[i].calls = append(seen.messages[i].calls,
-				[2]string{m.add(call.Name, i, false), m.add(written(call.Arguments, false), i, true)})
+				shownCall{shortened(call.ID), m.add(call.Name, i, false), m.add(written(call.Arguments, false), i, true)})
+		}
+		if message.Role == Tool {
+			seen.messages[i].answers = shortened(c.Answered[i])
 		}
 	}
 	for _, tool := range c.Tools {
-		seen.tools = append(seen.tools, m.add(written(string(tool), t.indented), given, true))
+		shown, err := t.tool(&m, tool)
+		if err != nil {
+			return nil, err
+		}
+		seen.tools = append(seen.tools, shown)
 	}
 	text, err := t.program.render(seen)
 	if err != nil {
@@ -237,11 +260,15 @@ func (m marks) cut(text string, c Conversation) ([]part, error) {
 		}
 		placed[i] = true
 		before, next := text[start:at], at+len(string(r))
+		content := m[i].part
 		if m[i].json && strings.HasSuffix(before, `"`) && strings.HasPrefix(text[next:], `"`) {
 			before, next = before[:len(before)-1], next+1
+			if m[i].quoted != "" {
+				content.text = m[i].quoted
+			}
 		}
 		parts[len(parts)-1].text = before
-		parts = append(parts, m[i].part, part{message: own})
+		parts = append(parts, content, part{message: own})
 		start = next
 	}
 	parts[len(parts)-1].text = text[start:]

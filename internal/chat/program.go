@@ -60,14 +60,23 @@ func guard(err *error) {
 // view is a conversation as a template sees it: with marks for contents.
 type view struct {
 	messages []shown
-	tools    []string
+	tools    []shownTool
 	open     bool
 	bos, eos string
 }
 
 type shown struct {
 	Message
-	calls [][2]string // names and arguments
+	calls   []shownCall
+	answers string // the id of the call that a tool's message answers
+}
+
+type shownCall struct{ id, name, arguments string }
+
+// shownTool is a tool as one mark, or as its fields, by toolFields.
+type shownTool struct {
+	whole  string
+	fields map[string]string
 }
 
 // render runs the program over a conversation.
@@ -81,6 +90,9 @@ func (p *program) render(c view) (string, error) {
 		if len(m.calls) > 0 {
 			v.AsDict().Set("tool_calls", called(m.calls))
 		}
+		if m.answers != "" {
+			v.AsDict().Set("tool_call_id", jinja.NewString(m.answers))
+		}
 		list[i] = v
 		use.contents += len(m.Content)
 		use.largest = max(use.largest, len(m.Content))
@@ -88,8 +100,8 @@ func (p *program) render(c view) (string, error) {
 	tools := jinja.None()
 	if len(c.tools) > 0 {
 		items := make([]jinja.Value, len(c.tools))
-		for i, mark := range c.tools {
-			items[i] = jinja.NewString(mark)
+		for i, tool := range c.tools {
+			items[i] = tool.value()
 		}
 		tools = jinja.NewList(items)
 	}
@@ -104,18 +116,37 @@ func (p *program) render(c view) (string, error) {
 }
 
 // called is the list of calls that templates look for in a message.
-func called(calls [][2]string) jinja.Value {
+func called(calls []shownCall) jinja.Value {
 	list := make([]jinja.Value, len(calls))
 	for i, call := range calls {
 		function := jinja.NewDict()
-		function.AsDict().Set("name", jinja.NewString(call[0]))
-		function.AsDict().Set("arguments", jinja.NewString(call[1]))
-		v := jinja.NewDict()
-		v.AsDict().Set("type", jinja.NewString("function"))
-		v.AsDict().Set("function", function)
-		list[i] = v
+		function.AsDict().Set("name", jinja.NewString(call.name))
+		function.AsDict().Set("arguments", jinja.NewString(call.arguments))
+		list[i] = aFunction(function)
+		list[i].AsDict().Set("id", jinja.NewString(call.id))
 	}
 	return jinja.NewList(list)
+}
+
+// value is the tool as a template sees it.
+func (t shownTool) value() jinja.Value {
+	if t.fields == nil {
+		return jinja.NewString(t.whole)
+	}
+	function := jinja.NewDict()
+	for _, name := range toolFields {
+		if mark, ok := t.fields[name]; ok {
+			function.AsDict().Set(name, jinja.NewString(mark))
+		}
+	}
+	return aFunction(function)
+}
+
+func aFunction(function jinja.Value) jinja.Value {
+	v := jinja.NewDict()
+	v.AsDict().Set("type", jinja.NewString("function"))
+	v.AsDict().Set("function", function)
+	return v
 }
 
 // run runs the program with names and the meter's own.

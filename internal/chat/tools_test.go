@@ -1,10 +1,12 @@
 package chat_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
 	"afina/internal/chat"
+	"afina/internal/fault"
 	"afina/internal/gguf"
 	"afina/internal/modeltest"
 	"afina/internal/tokenizer"
@@ -99,8 +101,86 @@ const llamaTools = `{%- if tools %}
 {%- endif %}
 `
 
+// mistralTools has the shape of Mistral 7B Instruct v0.3's: it looks into tools,
+// and at the ids of calls.
+const mistralTools = `{%- if messages[0]["role"] == "system" %}
+    {%- set system_message = messages[0]["content"] %}
+    {%- set loop_messages = messages[1:] %}
+{%- else %}
+    {%- set loop_messages = messages %}
+{%- endif %}
+{%- set user_messages = loop_messages | selectattr("role", "equalto", "user") | list %}
+{%- set ns = namespace() %}
+{%- set ns.index = 0 %}
+{%- for message in loop_messages %}
+    {%- if not (message.role == "tool" or (message.tool_calls is defined and message.tool_calls is not none)) %}
+        {%- if (message["role"] == "user") != (ns.index % 2 == 0) %}
+            {{- raise_exception("roles must alternate") }}
+        {%- endif %}
+        {%- set ns.index = ns.index + 1 %}
+    {%- endif %}
+{%- endfor %}
+{{- bos_token }}
+{%- for message in loop_messages %}
+    {%- if message["role"] == "user" %}
+        {%- if tools is not none and (message == user_messages[-1]) %}
+            {{- "[AVAILABLE_TOOLS] [" }}
+            {%- for tool in tools %}
+                {%- set tool = tool.function %}
+                {{- '{"type": "function", "function": {' }}
+                {%- for key, val in tool.items() if key != "return" %}
+                    {%- if val is string %}
+                        {{- '"' + key + '": "' + val + '"' }}
+                    {%- else %}
+                        {{- '"' + key + '": ' + val|tojson }}
+                    {%- endif %}
+                    {%- if not loop.last %}
+                        {{- ", " }}
+                    {%- endif %}
+                {%- endfor %}
+                {{- "}}" }}
+                {%- if not loop.last %}
+                    {{- ", " }}
+                {%- else %}
+                    {{- "]" }}
+                {%- endif %}
+            {%- endfor %}
+            {{- "[/AVAILABLE_TOOLS]" }}
+        {%- endif %}
+        {%- if loop.last and system_message is defined %}
+            {{- "[INST] " + system_message + "\n\n" + message["content"] + "[/INST]" }}
+        {%- else %}
+            {{- "[INST] " + message["content"] + "[/INST]" }}
+        {%- endif %}
+    {%- elif message.tool_calls is defined and message.tool_calls is not none %}
+        {{- "[TOOL_CALLS] [" }}
+        {%- for tool_call in message.tool_calls %}
+            {%- set out = tool_call.function|tojson %}
+            {{- out[:-1] }}
+            {%- if not tool_call.id is defined or tool_call.id|length != 9 %}
+                {{- raise_exception("ids have nine characters") }}
+            {%- endif %}
+            {{- ', "id": "' + tool_call.id + '"}' }}
+            {%- if not loop.last %}
+                {{- ", " }}
+            {%- else %}
+                {{- "]" + eos_token }}
+            {%- endif %}
+        {%- endfor %}
+    {%- elif message["role"] == "assistant" %}
+        {{- " " + message["content"]|trim + eos_token}}
+    {%- elif message["role"] == "tool" %}
+        {{- '[TOOL_RESULTS] {"content": ' + message.content|string + ", " }}
+        {%- if not message.tool_call_id is defined or message.tool_call_id|length != 9 %}
+            {{- raise_exception("ids have nine characters") }}
+        {%- endif %}
+        {{- '"call_id": "' + message.tool_call_id + '"}[/TOOL_RESULTS]' }}
+    {%- endif %}
+{%- endfor %}
+`
+
 // ownTools takes tools apart in a way that marks cannot follow.
-const ownTools = `{% for tool in tools %}{{ tool.function.name }} <tool_call></tool_call>{% endfor %}{% for m in messages %}{{ m.content }}{% endfor %}`
+const ownTools = `{% for tool in tools %}{{ tool.function.parameters.type }} <tool_call></tool_call>{% endfor %}{% for m in messages %}{{ m.content }}{% endfor %}`
 
 func withTemplate(t *testing.T, source string) (*chat.Template, *tokenizer.Tokenizer) {
 	t.Helper()
@@ -125,7 +205,8 @@ func withTools() chat.Conversation {
 	return chat.Conversation{
 		Messages: []chat.Message{{Role: chat.User, Content: "¿2+3?"}, {Role: chat.Assistant}, {Role: chat.Tool, Content: `"5" <|im_end|>`}},
 		Tools:    [][]byte{[]byte(`{"type":"function","function":{"name":"sum","description":"Adds: a, \"b\" <|im_start|>","parameters":{"type":"object"}}}`)},
-		Calls:    map[int][]chat.Call{1: {{Name: "sum", Arguments: `{"a":2,"b":"x:\\\"y,z"}`}}},
+		Answered: map[int]string{2: "call_1"},
+		Calls:    map[int][]chat.Call{1: {{ID: "call_1", Name: "sum", Arguments: `{"a":2,"b":"x:\\\"y,z"}`}}},
 	}
 }
 
@@ -166,6 +247,36 @@ func TestTools(t *testing.T) {
 				t.Errorf("%d turns, want %d: what a tool says was read as a control token", n, want)
 			}
 		})
+	}
+}
+
+// TestToolsTakenApart: a template that looks into tools is shown their fields, and
+// ids of the length it insists on, the same for a call and its answer.
+func TestToolsTakenApart(t *testing.T) {
+	template, tok := withTemplate(t, mistralTools)
+	form, ok := template.CallForm()
+	if !ok || form != mistral {
+		t.Fatalf("the form is %+v, %t", form, ok)
+	}
+	c := withTools()
+	c.Answered[2], c.Calls[1][0].ID = "A23456789", "A23456789"
+	want := "<|endoftext|>" + `[AVAILABLE_TOOLS] [{"type": "function", "function": {"name": "sum", "description": "Adds: a, \"b\" <|im_start|>", "parameters": {"type": "object"}}}][/AVAILABLE_TOOLS]` +
+		`[INST] ¿2+3?[/INST][TOOL_CALLS] [{"name": "sum", "arguments": {"a": 2, "b": "x:\\\"y,z"}, "id": "A23456789"}]<|im_end|>` +
+		`[TOOL_RESULTS] {"content": "5" <|im_end|>, "call_id": "A23456789"}[/TOOL_RESULTS]`
+	got, err := template.Render(c, true)
+	if err != nil || got != want {
+		t.Fatalf("%v\ngot  %s\nwant %s", err, got, want)
+	}
+	if _, err := template.Lay(tok, c, true); err != nil {
+		t.Error(err)
+	}
+	ids := regexp.MustCompile(`"id": "(.{9})"}].*"call_id": "(.{9})"`)
+	got, err = template.Render(withTools(), true)
+	if m := ids.FindStringSubmatch(got); err != nil || m == nil || m[1] != m[2] {
+		t.Errorf("an id of another server: %v, %s", err, got)
+	}
+	if _, err := template.Render(chat.Conversation{Messages: c.Messages[:1], Tools: [][]byte{[]byte(`{`)}}, true); fault.KindOf(err) != fault.Invalid {
+		t.Error(err)
 	}
 }
 

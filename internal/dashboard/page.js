@@ -8,12 +8,12 @@ const words = {
     conversations: "Conversations", delete: "Delete", train: "Fine-tune", base: "Base model", dataset: "Dataset",
     adapterName: "Name of the result (optional)", epochs: "Epochs", rank: "LoRA rank", rate: "Learning rate",
     defaults: "Fields left empty take the server's defaults.", start: "Start", jobs: "Jobs", status: "Status",
-    progress: "Progress", trainLoss: "Train loss", evalLoss: "Held-out loss", left: "Time left", cancel: "Cancel",
+    progress: "Progress", trainLoss: "Train loss", evalLoss: "Held-out loss", trainAccuracy: "Tokens right", evalAccuracy: "Held-out tokens right", left: "Time left", cancel: "Cancel",
     curve: "Curve", chat: "Chat", model: "Model", newChat: "New conversation", message: "Message", send: "Send", stop: "Stop",
     keyTitle: "API key", keyText: "This server asks for an API key. It is kept until you close this tab.", key: "Key", open: "Open",
     none: "None yet", queued: "queued", running: "running", succeeded: "done", failed: "failed", cancelled: "cancelled",
     stepLabel: "Step", step: (a, b) => `step ${a} of ${b}`, sure: (name) => `Delete ${name}?`, lineAt: (p) => `Line ${p.line}: ${p.message} (${p.path})`,
-    caption: (name) => `Loss of ${name} by step`, noNetwork: "The server does not answer.", lengthLimit: "… (cut off at the length limit)",
+    caption: (name) => `Loss of ${name} by step, and the share of tokens it would have chosen`, noNetwork: "The server does not answer.", lengthLimit: "… (cut off at the length limit)",
   },
   es: {
     tagline: "Tu propio modelo de lenguaje, afinado con tus conversaciones", changeKey: "Cambiar clave",
@@ -21,12 +21,12 @@ const words = {
     conversations: "Conversaciones", delete: "Borrar", train: "Afinar", base: "Modelo base", dataset: "Conjunto de datos",
     adapterName: "Nombre del resultado (opcional)", epochs: "Épocas", rank: "Rango LoRA", rate: "Tasa de aprendizaje",
     defaults: "Los campos vacíos toman los valores del servidor.", start: "Empezar", jobs: "Trabajos", status: "Estado",
-    progress: "Progreso", trainLoss: "Pérdida (entren.)", evalLoss: "Pérdida (reserva)", left: "Tiempo restante", cancel: "Cancelar",
+    progress: "Progreso", trainLoss: "Pérdida (entren.)", evalLoss: "Pérdida (reserva)", trainAccuracy: "Tokens acertados", evalAccuracy: "Acertados (reserva)", left: "Tiempo restante", cancel: "Cancelar",
     curve: "Curva", chat: "Chat", model: "Modelo", newChat: "Conversación nueva", message: "Mensaje", send: "Enviar", stop: "Parar",
     keyTitle: "Clave de la API", keyText: "Este servidor pide una clave. Se guarda hasta que cierres esta pestaña.", key: "Clave", open: "Entrar",
     none: "Aún no hay", queued: "en cola", running: "en marcha", succeeded: "terminado", failed: "fallido", cancelled: "cancelado",
     stepLabel: "Paso", step: (a, b) => `paso ${a} de ${b}`, sure: (name) => `¿Borrar ${name}?`, lineAt: (p) => `Línea ${p.line}: ${p.message} (${p.path})`,
-    caption: (name) => `Pérdida de ${name} por paso`, noNetwork: "El servidor no responde.", lengthLimit: "… (cortado por el límite de longitud)",
+    caption: (name) => `Pérdida de ${name} por paso, y qué parte de los tokens habría elegido`, noNetwork: "El servidor no responde.", lengthLimit: "… (cortado por el límite de longitud)",
   },
 };
 const language = navigator.language.toLowerCase().startsWith("es") ? "es" : "en";
@@ -127,6 +127,7 @@ function el(tag, props = {}, ...children) {
 }
 const button = (text, onclick) => el("button", { type: "button", textContent: text, onclick });
 const cell = (content, className = "") => el("td", { className }, content);
+const percent = (x) => (x == null ? "–" : x.toLocaleString(language, { style: "percent", maximumFractionDigits: 1 }));
 const decimal = (x, digits = 4) => (x == null ? "–" : x.toLocaleString(language, { maximumFractionDigits: digits }));
 
 function fill(body, rows, columns) {
@@ -267,7 +268,7 @@ function take(id, name, data) {
   if (name === "state") jobs.set(id, data);
   else if (jobs.has(id)) {
     const j = jobs.get(id);
-    j.progress = { ...data, eval_loss: data.eval_loss ?? j.progress.eval_loss };
+    j.progress = { ...data, eval_loss: data.eval_loss ?? j.progress.eval_loss, eval_accuracy: data.eval_accuracy ?? j.progress.eval_accuracy };
     if (shown === id && (points.at(-1)?.step ?? 0) < data.step) points.push(data);
   }
   drawJobs();
@@ -291,7 +292,7 @@ const colour = (e, property) => getComputedStyle(e)[property];
 
 function drawChart() {
   if (!shown) return;
-  const data = [points.map((p) => p.step), points.map((p) => p.train_loss), points.map((p) => p.eval_loss)];
+  const data = ["step", "train_loss", "eval_loss", "train_accuracy", "eval_accuracy"].map((key) => points.map((p) => p[key]));
   const width = Math.max(280, $("curve").clientWidth);
   if (chart) {
     chart.setSize({ width, height: 260 });
@@ -301,11 +302,14 @@ function drawChart() {
   const axis = (more) => ({ stroke: colour($("caption"), "color"), grid: { stroke: colour($("curve").parentElement, "borderTopColor"), width: 1 }, ...more });
   const whole = [1, 2, 5].flatMap((n) => [0, 1, 2, 3, 4, 5].map((e) => n * 10 ** e)).sort((x, y) => x - y);
   chart = new uPlot({
-    width, height: 260, scales: { x: { time: false } }, axes: [axis({ incrs: whole }), axis({})],
+    width, height: 260, scales: { x: { time: false }, share: { range: [0, 1] } },
+    axes: [axis({ incrs: whole }), axis({}), axis({ scale: "share", side: 1, grid: { show: false }, values: (_, all) => all.map(percent) })],
     series: [
       { label: t.stepLabel },
       { label: t.trainLoss, stroke: "#3b8eea", width: 2, points: { show: false }, value: (_, v) => decimal(v) },
       { label: t.evalLoss, stroke: "#d9822b", width: 2, spanGaps: true, points: { show: true, size: 7 }, value: (_, v) => decimal(v) },
+      { label: t.trainAccuracy, scale: "share", stroke: "#3b8eea", dash: [2, 4], points: { show: false }, value: (_, v) => percent(v) },
+      { label: t.evalAccuracy, scale: "share", stroke: "#d9822b", dash: [6, 4], spanGaps: true, points: { show: true, size: 5 }, value: (_, v) => percent(v) },
     ],
   }, data, $("chart"));
 }

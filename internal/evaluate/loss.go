@@ -136,7 +136,8 @@ func (r *run) pass(pass *forward.Pass, rows []forward.Row, targets []int32, part
 	asked := 0
 	for i, row := range rows {
 		if row.Logits {
-			parts[row.Slot].sum += r.gang.CrossEntropy(logits[asked], 1, pass.Vocab(), targets[i:i+1])
+			loss, _ := r.gang.CrossEntropy(logits[asked], 1, pass.Vocab(), targets[i:i+1])
+			parts[row.Slot].sum += loss
 			parts[row.Slot].of++
 			asked++
 		}

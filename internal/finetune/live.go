@@ -77,7 +77,7 @@ func (s *steps) observe(e train.Event) {
 		s.snap()
 		if e.EvalLoss != nil && s.broken == nil {
 			s.broken = s.tuner.Catalog.KeepStep(s.adapter, s.model, s.job,
-				catalog.Step{Number: e.Step, TrainLoss: e.TrainLoss, EvalLoss: *e.EvalLoss})
+				catalog.Step{Number: e.Step, TrainLoss: e.TrainLoss, EvalLoss: *e.EvalLoss, TrainAccuracy: &e.TrainAccuracy, EvalAccuracy: e.EvalAccuracy})
 			if s.broken != nil {
 				s.stop(s.broken)
 			}

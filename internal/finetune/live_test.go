@@ -63,7 +63,7 @@ func TestLive(t *testing.T) {
 	if _, _, err := tuner.Live("job_1"); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("live after the run: %v", err)
 	}
-	if len(shelf.steps) == 0 || shelf.steps[0].Number != 1 || shelf.steps[0].EvalLoss == 0 {
+	if len(shelf.steps) == 0 || shelf.steps[0].Number != 1 || shelf.steps[0].EvalLoss == 0 || shelf.steps[0].TrainAccuracy == nil || shelf.steps[0].EvalAccuracy == nil {
 		t.Errorf("kept %+v", shelf.steps)
 	}
 }

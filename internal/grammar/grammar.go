@@ -332,10 +332,8 @@ func (c *Constraint) Accept(id int32) error {
 		return nil
 	case c.over:
 		return fmt.Errorf("token %d comes after the end", id)
-	case v.tok.Control(id) || v.tok.Unused(id):
-		return fmt.Errorf("token %d writes no text", id)
 	}
-	text := v.tok.Bytes(id)
+	text := v.bytes(id)
 	if len(text) == 0 {
 		return fmt.Errorf("token %d writes no text", id)
 	}

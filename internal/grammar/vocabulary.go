@@ -12,8 +12,9 @@ import (
 // of bytes, and which of them can stand inside a string. It is prepared when the
 // first grammar is asked for and shared by all. It is safe for concurrent use.
 type Vocabulary struct {
-	tok  *tokenizer.Tokenizer
-	once sync.Once
+	tok   *tokenizer.Tokenizer
+	marks map[string]int32 // control tokens that grammars may ask for, by name
+	once  sync.Once
 
 	has   automaton.Bytes // the bytes that are tokens of their own: what a text may need
 	words int             // of a mask
@@ -39,8 +40,64 @@ type shelved struct {
 // shelfSize is how many grammars a vocabulary keeps, with their masks.
 const shelfSize = 32
 
-// NewVocabulary returns the vocabulary of tok. It costs nothing until it is used.
-func NewVocabulary(tok *tokenizer.Tokenizer) *Vocabulary { return &Vocabulary{tok: tok} }
+// NewVocabulary returns the vocabulary of tok. Control tokens stand for no text
+// and are not in it, but for those named as marks. It costs nothing until it is
+// used.
+func NewVocabulary(tok *tokenizer.Tokenizer, marks ...string) *Vocabulary {
+	v := &Vocabulary{tok: tok, marks: map[string]int32{}}
+	for _, name := range marks {
+		if id, ok := tok.Special(name); ok {
+			v.marks[name] = id
+		}
+	}
+	return v
+}
+
+// Spelled is how a mark stands in the texts that grammars read: as it is, or, when
+// it is a control token, in bytes that stand for nothing else.
+func (v *Vocabulary) Spelled(mark string) string {
+	if id, ok := v.marks[mark]; ok {
+		return spell(id)
+	}
+	return mark
+}
+
+// Mark returns the spelling of a token that is a mark, "" for all others.
+func (v *Vocabulary) Mark(id int32) string {
+	for _, mark := range v.marks {
+		if mark == id {
+			return spell(id)
+		}
+	}
+	return ""
+}
+
+// spell writes a token's id between two bytes of 0xFF, two bits in a byte, with
+// bytes that no UTF-8 holds.
+func spell(id int32) string {
+	b := []byte{0xff}
+	for ; id > 0; id >>= 2 {
+		b = append(b, automaton.Foreign|byte(id&3))
+	}
+	return string(append(b, 0xff))
+}
+
+// bytes are what a token stands for in the texts that grammars read; none for one
+// that must not come. Single bytes that no UTF-8 holds are tokens in many
+// vocabularies, but they must not spell a mark.
+func (v *Vocabulary) bytes(id int32) []byte {
+	if mark := v.Mark(id); mark != "" {
+		return []byte(mark)
+	}
+	if v.tok.Control(id) || v.tok.Unused(id) {
+		return nil
+	}
+	text := v.tok.Bytes(id)
+	if slices.ContainsFunc(text, func(b byte) bool { return b >= automaton.Foreign }) {
+		return nil
+	}
+	return text
+}
 
 // prepare builds the trie, once.
 func (v *Vocabulary) prepare() {
@@ -52,10 +109,7 @@ func (v *Vocabulary) prepare() {
 		}
 		entries := make([]entry, 0, v.tok.Size)
 		for id := range int32(v.tok.Size) {
-			if v.tok.Control(id) || v.tok.Unused(id) {
-				continue
-			}
-			text := v.tok.Bytes(id)
+			text := v.bytes(id)
 			if len(text) == 0 {
 				continue
 			}

@@ -71,13 +71,13 @@ func step(b *testing.B, t *graph.Graph, batch data.Batch, forward bool) {
 	adam := optim.NewAdamW(t.Gang(), 0)
 	one := func() {
 		if forward {
-			if _, err := t.Loss(context.Background(), batch); err != nil {
+			if _, _, err := t.Loss(context.Background(), batch); err != nil {
 				b.Fatal(err)
 			}
 			return
 		}
 		optim.Zero(t.Gang(), t.Params())
-		if _, err := t.Gradients(context.Background(), batch, 1/float32(batch.Counted), 1); err != nil {
+		if _, _, err := t.Gradients(context.Background(), batch, 1/float32(batch.Counted), 1); err != nil {
 			b.Fatal(err)
 		}
 		optim.GradNorm(t.Gang(), t.Params())

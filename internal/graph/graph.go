@@ -220,46 +220,48 @@ func (g *Graph) Reserve(tokens, places int) error { return g.run.arena.grow(toke
 var errClosed = errors.New("the graph is closed")
 
 // Gradients adds scale times the gradient of b's summed loss to the gradients
-// of Params and returns the sum of the loss. seed draws the dropout masks. When
-// it fails, the gradients hold a part of the sum and must be cleared.
-func (g *Graph) Gradients(ctx context.Context, b data.Batch, scale float32, seed uint64) (sum float64, err error) {
+// of Params and returns the sum of the loss, in nats, and how many targets were
+// the most likely token. seed draws the dropout masks. When it fails, the
+// gradients hold a part of the sum and must be cleared.
+func (g *Graph) Gradients(ctx context.Context, b data.Batch, scale float32, seed uint64) (sum float64, right int, err error) {
 	if g.train == nil {
-		return 0, errClosed
+		return 0, 0, errClosed
 	}
 	*g.weight = G.F64(scale)
 	g.run.train, g.run.seed = true, seed
 	return g.execute(ctx, g.train, b)
 }
 
-// Loss returns the summed loss of b without dropout and without gradients.
-func (g *Graph) Loss(ctx context.Context, b data.Batch) (sum float64, err error) {
+// Loss returns the summed loss of b, in nats, and how many targets were the most
+// likely token, without dropout and without gradients.
+func (g *Graph) Loss(ctx context.Context, b data.Batch) (sum float64, right int, err error) {
 	if g.train == nil {
-		return 0, errClosed
+		return 0, 0, errClosed
 	}
 	g.run.train = false
 	return g.execute(ctx, g.assess, b)
 }
 
-func (g *Graph) execute(ctx context.Context, vm G.VM, b data.Batch) (float64, error) {
+func (g *Graph) execute(ctx context.Context, vm G.VM, b data.Batch) (sum float64, right int, err error) {
 	if err := g.check(b); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if b.Counted == 0 {
-		return 0, ctx.Err()
+		return 0, 0, ctx.Err()
 	}
 	if err := g.run.begin(ctx, b); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	g.bind(b)
 	vm.Reset()
 	if err := vm.RunAll(); err != nil {
 		// The machine's errors do not unwrap to the context's.
 		if ctx.Err() != nil {
-			return 0, ctx.Err()
+			return 0, 0, ctx.Err()
 		}
-		return 0, fmt.Errorf("run the graph: %w", err)
+		return 0, 0, fmt.Errorf("run the graph: %w", err)
 	}
-	return float64(*g.loss.Value().(*G.F64)), nil
+	return float64(*g.loss.Value().(*G.F64)), g.head.right, nil
 }
 
 // check finds a batch that does not fit the model: the ops index by its numbers.

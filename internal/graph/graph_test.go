@@ -148,7 +148,7 @@ func some() data.Batch { return pack(sequence(9, 4, 1), sequence(17, 8, 2), sequ
 func gradients(t testing.TB, g *graph.Graph, b data.Batch, seed uint64) (float64, map[string][]float32) {
 	t.Helper()
 	optim.Zero(g.Gang(), g.Params())
-	loss, err := g.Gradients(context.Background(), b, 1, seed)
+	loss, _, err := g.Gradients(context.Background(), b, 1, seed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +284,7 @@ func TestFiniteDifferences(t *testing.T) {
 			g := build(t, f, graph.Options{Precision: kernel.Exact, Dropout: 0.2})
 			b := some()
 			loss := func() float64 {
-				sum, err := g.Gradients(context.Background(), b, 0, 5)
+				sum, _, err := g.Gradients(context.Background(), b, 0, 5)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -383,7 +383,7 @@ func TestPacking(t *testing.T) {
 	optim.Zero(g.Gang(), g.Params())
 	var sum float64
 	for _, s := range []chat.Sequence{sequence(9, 4, 1), sequence(17, 8, 2), sequence(5, 1, 3)} {
-		loss, err := g.Gradients(context.Background(), pack(s), 0.5, 0)
+		loss, _, err := g.Gradients(context.Background(), pack(s), 0.5, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -400,9 +400,65 @@ func TestPacking(t *testing.T) {
 			t.Errorf("%s: cosine %v, largest difference %v", p.Name, cos, worst)
 		}
 	}
-	loss, err := g.Loss(context.Background(), some())
+	loss, _, err := g.Loss(context.Background(), some())
 	if err != nil || math.Abs(loss-packedLoss) > 1e-6*loss {
 		t.Errorf("Loss is %v, %v; want %v", loss, err, packedLoss)
+	}
+}
+
+// TestRight: how many targets were the most likely token is the same from Loss
+// and Gradients, over rows of more than one chunk of the head, and is the number
+// of targets that a batch of that token alone calls right.
+func TestRight(t *testing.T) {
+	for name, shape := range architectures {
+		t.Run(name, func(t *testing.T) {
+			g := build(t, tiny(t, shape, 2), graph.Options{})
+			b, right := some(), 0
+			for i := range b.Targets {
+				if b.Targets[i] < 0 {
+					continue
+				}
+				// Of all tokens in the place of this one, one is right.
+				alone, at := some(), -1
+				for j := range alone.Targets {
+					if j != i {
+						alone.Targets[j] = -1
+					}
+				}
+				alone.Counted = 1
+				for token := range g.Model().Dims.Vocab {
+					alone.Targets[i] = int32(token)
+					_, n, err := g.Loss(t.Context(), alone)
+					if err != nil || n > 1 || n == 1 && at >= 0 {
+						t.Fatalf("token %d at %d: %d right, %v; %d was right before", token, i, n, err, at)
+					}
+					if n == 1 {
+						at = token
+					}
+				}
+				if right++; at < 0 {
+					t.Fatalf("no token is right at %d", i)
+				}
+				b.Targets[i] = int32(at)
+			}
+			for wrong := range 4 {
+				_, fromLoss, err := g.Loss(t.Context(), b)
+				if err != nil || fromLoss != right-wrong {
+					t.Errorf("Loss: %d right, %v; want %d", fromLoss, err, right-wrong)
+				}
+				_, fromGradients, err := g.Gradients(t.Context(), b, 1, 0)
+				if err != nil || fromGradients != right-wrong {
+					t.Errorf("Gradients: %d right, %v; want %d", fromGradients, err, right-wrong)
+				}
+				for i := range b.Targets { // make one more wrong
+					if b.Targets[i] == some().Targets[i] || b.Targets[i] < 0 {
+						continue
+					}
+					b.Targets[i] = some().Targets[i]
+					break
+				}
+			}
+		})
 	}
 }
 
@@ -410,13 +466,13 @@ func TestPacking(t *testing.T) {
 func TestLossHasNoDropout(t *testing.T) {
 	f := tiny(t, architectures["llama"], 2)
 	dropping := build(t, f, graph.Options{Dropout: 0.5})
-	first, err := dropping.Loss(context.Background(), some())
+	first, _, err := dropping.Loss(context.Background(), some())
 	if err != nil {
 		t.Fatal(err)
 	}
 	masked, _ := gradients(t, dropping, some(), 1)
 	other, _ := gradients(t, dropping, some(), 2)
-	again, err := dropping.Loss(context.Background(), some())
+	again, _, err := dropping.Loss(context.Background(), some())
 	if err != nil || again != first {
 		t.Errorf("Loss is %v, then %v (%v)", first, again, err)
 	}
@@ -455,7 +511,7 @@ func TestAdapterIsItsParams(t *testing.T) {
 	if err := g.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := g.Loss(context.Background(), some()); err == nil {
+	if _, _, err := g.Loss(context.Background(), some()); err == nil {
 		t.Error("a closed graph computes")
 	}
 }
@@ -478,7 +534,7 @@ func TestCancel(t *testing.T) {
 	g := build(t, f, graph.Options{})
 	loss, _ := gradients(t, g, some(), 0)
 	for _, left := range []int{0, 1, 2, 4, 5} {
-		_, err := g.Gradients(&stopper{context.Background(), left}, some(), 1, 0)
+		_, _, err := g.Gradients(&stopper{context.Background(), left}, some(), 1, 0)
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("stopped after %d checks: %v", left, err)
 		}
@@ -506,13 +562,13 @@ func TestBadBatches(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := some()
 			c.spoil(&b)
-			if _, err := g.Loss(context.Background(), b); err == nil || !strings.Contains(err.Error(), c.want) {
+			if _, _, err := g.Loss(context.Background(), b); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})
 	}
 	b := pack(sequence(5, 99, 1)) // nothing to learn
-	if loss, err := g.Gradients(context.Background(), b, 1, 0); err != nil || loss != 0 {
+	if loss, _, err := g.Gradients(context.Background(), b, 1, 0); err != nil || loss != 0 {
 		t.Errorf("a batch without targets: %v, %v", loss, err)
 	}
 }
@@ -592,7 +648,7 @@ func sideBySide(f fixture, a *lora.Adapter, want float64) error {
 		if err != nil {
 			return err
 		}
-		got, err := g.Gradients(context.Background(), some(), 1, 0)
+		got, _, err := g.Gradients(context.Background(), some(), 1, 0)
 		if err = errors.Join(err, g.Close()); err != nil {
 			return err
 		}

@@ -11,7 +11,8 @@ import (
 
 // head is the end of the model and its loss: final norm, output product and
 // cross-entropy, at the labelled positions only and some rows at a time. Its
-// value is the sum of -log p(target).
+// value is the sum of -log p(target); it counts the targets that were the most
+// likely token.
 //
 // When training it computes the gradient of x in the same loop, while the
 // logits are there, and keeps it for headBack.
@@ -19,6 +20,7 @@ type head struct {
 	op
 	model *model.Model
 	value *G.F64
+	right int           // targets that were the most likely token
 	dx    *tensor.Dense // (n, hidden)
 
 	rows    []int32        // of x that are in the chunk
@@ -52,6 +54,7 @@ func (h *head) Do(in ...G.Value) (G.Value, error) {
 		return v, err
 	}
 	x, targets := floats(in[0]), in[1].Data().([]int32)
+	h.right = 0
 	var sum float64
 	for t := 0; t < len(targets); {
 		h.rows, h.targets = h.rows[:0], h.targets[:0]
@@ -89,7 +92,8 @@ func (h *head) chunk(x []float32) float64 {
 	if m.Output.Bias != nil {
 		r.gang.AddRows(logits, n, vocab, m.Output.Bias)
 	}
-	sum := r.gang.CrossEntropy(logits, n, vocab, h.targets)
+	sum, right := r.gang.CrossEntropy(logits, n, vocab, h.targets)
+	h.right += right
 	if !r.train {
 		return sum
 	}

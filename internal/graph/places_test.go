@@ -103,7 +103,7 @@ func TestSharedRefuses(t *testing.T) {
 	} {
 		b := laid(t, true)
 		spoil(&b)
-		if _, err := g.Loss(t.Context(), b); err == nil {
+		if _, _, err := g.Loss(t.Context(), b); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 
 	"afina/internal/assistant"
 	"afina/internal/chat"
+	"afina/internal/contract"
 	"afina/internal/engine"
 	"afina/internal/fault"
 	"afina/internal/sampling"
@@ -111,7 +112,8 @@ func TestQuestion(t *testing.T) {
 			{"role":"tool","tool_call_id":"call_1","name":"f","content":[{"type":"text","text":"5"}]}]}`,
 			assistant.Question{Limit: 1024, Sampling: defaults, Conversation: chat.Conversation{
 				Messages: []chat.Message{{Role: chat.User, Content: "x"}, {Role: chat.Assistant}, {Role: chat.Tool, Content: "5"}},
-				Calls:    map[int][]chat.Call{1: {{ID: "call_1", Name: "f", Arguments: "{}"}}}}}},
+				Calls:    map[int][]chat.Call{1: {{ID: "call_1", Name: "f", Arguments: "{}"}}},
+				Answered: map[int]string{2: "call_1"}}}},
 		{"without effect", asks(`"seed":5,"user":"u","metadata":{"a":"b"},"store":true,"service_tier":"auto","parallel_tool_calls":true,
 			"n":1,"tools":[],"tool_choice":"none","response_format":{ "type": "text" },"logprobs":false,"logit_bias":{},"prompt_cache_key":"k",
 			"reasoning_effort":"high","prediction":{"type":"content","content":"x"},
@@ -202,7 +204,7 @@ func TestCompletionRefuses(t *testing.T) {
 			unsupported, "messages[0].content[1].type", "read text"},
 		{"part without text", `{"model":"m","messages":[{"role":"user","content":[{"type":"text"}]}]}`, "missing_required_parameter", "messages[0].content[0].text", "missing"},
 		{"tool message", `{"model":"m","messages":[{"role":"tool","content":"x"}]}`, "missing_required_parameter", "messages[0].tool_call_id", "missing"},
-		{"tool call", `{"model":"m","messages":[{"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function"}]}]}`, unsupported, "messages[0].tool_calls[0].type", "function"},
+		{"tool call", `{"model":"m","messages":[{"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function"}]}]}`, "missing_required_parameter", "messages[0].tool_calls[0].function", "set it"},
 		{"call of the user", `{"model":"m","messages":[{"role":"user","content":"x","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":""}}]}]}`, "invalid_value", "messages[0].tool_calls", "assistant"},
 		{"name", `{"model":"m","messages":[{"role":"user","content":"x","name":"Ana"}]}`, unsupported, "messages[0].name", "content"},
 		{"role", `{"model":"m","messages":[{"role":"user","content":"x"},{"role":"robot","content":"x"}]}`, "invalid_value", "messages[1].role", "system, developer, user, assistant"},
@@ -317,7 +319,7 @@ func TestStream(t *testing.T) {
 				if event == "[DONE]" {
 					continue
 				}
-				matches(t, "ChatCompletionChunk", []byte(event))
+				contract.Matches(t, "ChatCompletionChunk", []byte(event))
 				head, rest, _ := strings.Cut(event, `"choices"`)
 				if id == "" {
 					id = head
@@ -343,7 +345,7 @@ func TestStreamBreaks(t *testing.T) {
 	h.Assistant = breaks(errors.New("pass: not a number"), "a")
 	lines := h.open(t).streamed(asks(`"stream":true`))
 	last := strings.TrimPrefix(lines[len(lines)-3], "data: ")
-	matches(t, "Error", []byte(last))
+	contract.Matches(t, "Error", []byte(last))
 	if strings.Contains(last, "not a number") || slices.Contains(lines, "data: [DONE]") {
 		t.Errorf("%q", lines)
 	}
@@ -369,7 +371,7 @@ func TestPanics(t *testing.T) {
 	r := s.send("POST", chatPath, asks(""))
 	s.refused(r, http.StatusInternalServerError, "internal_error", "", r.header.Get("X-Request-Id"))
 	lines := s.streamed(asks(`"stream":true`))
-	matches(t, "Error", []byte(strings.TrimPrefix(lines[len(lines)-3], "data: ")))
+	contract.Matches(t, "Error", []byte(strings.TrimPrefix(lines[len(lines)-3], "data: ")))
 	if n := h.log.FilterMessage("panic").Len(); n != 2 {
 		t.Errorf("logged %d panics", n)
 	}
@@ -489,7 +491,7 @@ func TestKeepAliveBeforeFirst(t *testing.T) {
 	close(release)
 	for lines.Scan() && lines.Text() == ": ping" {
 	}
-	matches(t, "Error", []byte(strings.TrimPrefix(lines.Text(), "data: ")))
+	contract.Matches(t, "Error", []byte(strings.TrimPrefix(lines.Text(), "data: ")))
 }
 
 // TestTooLong: an answer that takes longer than allowed is a 503 that says so.

@@ -1,27 +1,21 @@
 package httpapi_test
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/openapi3filter"
-	"github.com/getkin/kin-openapi/routers"
-	"github.com/getkin/kin-openapi/routers/gorillamux"
 	"github.com/go-chi/chi/v5"
 
 	"afina/api"
 	"afina/internal/catalog"
+	"afina/internal/contract"
 	"afina/internal/data"
 	"afina/internal/evaluate"
 	"afina/internal/exams"
@@ -30,109 +24,6 @@ import (
 	"afina/internal/lint"
 	"afina/internal/mathcheck"
 )
-
-// contract is api/openapi.yaml, read once.
-var contract = sync.OnceValues(func() (*openapi3.T, error) {
-	doc, err := openapi3.NewLoader().LoadFromData(api.Contract)
-	if err != nil {
-		return nil, err
-	}
-	doc.Servers = nil // any address will do
-	return doc, doc.Validate(context.Background(), openapi3.EnableExamplesValidation())
-})
-
-func theContract(t testing.TB) *openapi3.T {
-	t.Helper()
-	doc, err := contract()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return doc
-}
-
-// matches checks a value against a schema of the contract.
-func matches(t testing.TB, schema string, text []byte) {
-	t.Helper()
-	var v any
-	if err := json.Unmarshal(text, &v); err != nil {
-		t.Fatalf("%q: %v", text, err)
-	}
-	ref := theContract(t).Components.Schemas[schema]
-	if ref == nil {
-		t.Fatalf("the contract has no schema %s", schema)
-	}
-	if err := ref.Value.VisitJSON(v); err != nil {
-		t.Errorf("%s is not a %s: %v", text, schema, err)
-	}
-}
-
-// checked is a transport that holds every answer against the contract.
-type checked struct {
-	t      testing.TB
-	router routers.Router
-}
-
-func newChecked(t testing.TB) *checked {
-	t.Helper()
-	router, err := gorillamux.NewRouter(theContract(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &checked{t, router}
-}
-
-func (c *checked) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := http.DefaultTransport.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	if !regexp.MustCompile(`^req_[a-z0-9]{26}$`).MatchString(resp.Header.Get("X-Request-Id")) {
-		c.t.Errorf("%s %s: x-request-id %q", r.Method, r.URL, resp.Header.Get("X-Request-Id"))
-	}
-	if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
-		return resp, nil // it is read as it comes; each event is checked by its test
-	}
-	text, err := io.ReadAll(resp.Body)
-	resp.Body.Close()
-	if err != nil {
-		return nil, err
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(text))
-	if r.Method != http.MethodHead {
-		c.check(r, resp, text)
-	}
-	return resp, nil
-}
-
-func (c *checked) check(r *http.Request, resp *http.Response, text []byte) {
-	if resp.StatusCode/100 != 2 && !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
-		if kind := resp.Header.Get("Content-Type"); kind != "application/json" {
-			c.t.Errorf("%s %s: %d with Content-Type %q", r.Method, r.URL, resp.StatusCode, kind)
-		}
-		matches(c.t, "Error", text)
-	}
-	route, path, err := c.router.FindRoute(r)
-	if err != nil { // a 404 or 405 of the router
-		if resp.StatusCode != http.StatusNotFound && resp.StatusCode != http.StatusMethodNotAllowed &&
-			resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
-			c.t.Errorf("%s %s: %d, but the contract has no such route", r.Method, r.URL, resp.StatusCode)
-		}
-		return
-	}
-	err = openapi3filter.ValidateResponse(r.Context(), &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: r, PathParams: path, Route: route},
-		Status:                 resp.StatusCode,
-		Header:                 resp.Header,
-		Body:                   io.NopCloser(bytes.NewReader(text)),
-		Options: &openapi3filter.Options{
-			IncludeResponseStatus: true,
-			ExcludeResponseBody:   resp.Header.Get("Content-Type") != "application/json",
-		},
-	})
-	if err != nil {
-		c.t.Errorf("%s %s: %v", r.Method, r.URL, err)
-	}
-}
 
 // site is a house that is open, and a client that checks all it is told.
 type site struct {
@@ -146,7 +37,7 @@ func (h *house) open(t testing.TB) *site {
 	t.Helper()
 	server := httptest.NewServer(h.Handler())
 	t.Cleanup(server.Close)
-	return &site{h, t, server.URL, &http.Client{Transport: newChecked(t)}}
+	return &site{h, t, server.URL, &http.Client{Transport: contract.Transport(t, nil)}}
 }
 
 // reply is an answer that has been read.
@@ -223,7 +114,7 @@ func TestContractAndRouter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, item := range theContract(t).Paths.Map() {
+	for path, item := range contract.Document(t).Paths.Map() {
 		for method := range item.Operations() {
 			described = append(described, method+" "+path)
 		}
@@ -253,7 +144,7 @@ func TestContractAndTypes(t *testing.T) {
 		"Marks": reflect.TypeFor[evaluate.Marks](), "MarkedAnswer": reflect.TypeFor[evaluate.Answer](),
 		"Estimate": reflect.TypeFor[evaluate.Estimate](),
 	} {
-		got, want := properties(theContract(t).Components.Schemas[schema].Value), []string{}
+		got, want := properties(contract.Document(t).Components.Schemas[schema].Value), []string{}
 		for i := range typ.NumField() {
 			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
 			want = append(want, name)
@@ -293,7 +184,7 @@ func TestRequestFields(t *testing.T) {
 	h := newHouse()
 	h.Assistant = says("x")
 	s := h.open(t)
-	for _, name := range properties(theContract(t).Components.Schemas["ChatCompletionRequest"].Value) {
+	for _, name := range properties(contract.Document(t).Components.Schemas["ChatCompletionRequest"].Value) {
 		if name == "model" || name == "messages" {
 			continue
 		}
@@ -302,7 +193,7 @@ func TestRequestFields(t *testing.T) {
 			t.Errorf("%s: null: %d %s", name, r.status, r.text)
 		}
 	}
-	for _, name := range properties(theContract(t).Components.Schemas["ChatMessage"].Value) {
+	for _, name := range properties(contract.Document(t).Components.Schemas["ChatMessage"].Value) {
 		if name == "role" || name == "content" {
 			continue
 		}

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"afina/internal/contract"
 )
 
 // TestDocs: the page holds every operation and asks no other address for
@@ -15,14 +17,14 @@ func TestDocs(t *testing.T) {
 	if r.status != http.StatusOK || !strings.HasPrefix(r.header.Get("Content-Type"), "text/html") {
 		t.Fatal(r.status, r.text)
 	}
-	for path, item := range theContract(t).Paths.Map() {
+	for path, item := range contract.Document(t).Paths.Map() {
 		for method, op := range item.Operations() {
 			if !strings.Contains(r.text, `id="`+op.OperationID+`"`) {
 				t.Errorf("%s %s is not on the page", method, path)
 			}
 		}
 	}
-	for name := range theContract(t).Components.Schemas {
+	for name := range contract.Document(t).Components.Schemas {
 		if !strings.Contains(r.text, `id="type-`+name+`"`) {
 			t.Errorf("type %s is not on the page", name)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"afina/internal/contract"
 	"afina/internal/fault"
 	"afina/internal/finetune"
 	"afina/internal/jobs"
@@ -239,7 +240,7 @@ func TestJobEvents(t *testing.T) {
 			}
 			state = " " + string(j.Status)
 		}
-		matches(t, schema, []byte(text))
+		contract.Matches(t, schema, []byte(text))
 		names = append(names, name+state)
 	}
 	if diff := cmp.Diff([]string{"state queued", "state running", "progress", "state succeeded"}, names); diff != "" {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"afina/internal/assistant"
+	"afina/internal/contract"
 	"afina/internal/fault"
 	"afina/internal/lint"
 )
@@ -89,7 +90,7 @@ func TestMathCheckStream(t *testing.T) {
 			at--
 		}
 		text := strings.TrimPrefix(events[at], "data: ")
-		matches(t, "ChatCompletionChunk", []byte(text))
+		contract.Matches(t, "ChatCompletionChunk", []byte(text))
 		if f := read(t, text); f.Math == nil || f.Math.False != 1 || f.Choices == nil || len(f.Choices) != 0 || f.Usage != nil {
 			t.Errorf("the mathematics is %s", text)
 		}

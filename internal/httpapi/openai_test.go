@@ -12,6 +12,7 @@ import (
 
 	"afina/internal/assistant"
 	"afina/internal/chat"
+	"afina/internal/contract"
 	"afina/internal/engine"
 	"afina/internal/sampling"
 )
@@ -58,7 +59,7 @@ func TestChoices(t *testing.T) {
 		if !ok || event == "[DONE]" {
 			continue
 		}
-		matches(t, "ChatCompletionChunk", []byte(event))
+		contract.Matches(t, "ChatCompletionChunk", []byte(event))
 		_, rest, _ := strings.Cut(event, `"index":`)
 		index := rest[:min(1, len(rest))]
 		switch {
@@ -82,12 +83,23 @@ func TestChoices(t *testing.T) {
 	}
 }
 
-// TestCalls: calls on the wire, whole and streamed.
+// TestCalls: calls on the wire, whole, and streamed while they are written: what
+// belongs to a call as a whole is in its first piece only.
 func TestCalls(t *testing.T) {
 	h := newHouse()
 	h.Assistant = fakeAssistant(func(context.Context, assistant.Question) iter.Seq2[assistant.Delta, error] {
 		return func(yield func(assistant.Delta, error) bool) {
-			yield(assistant.Delta{Calls: []chat.Call{{ID: "call_1", Name: "f", Arguments: `{"a":1}`}, {ID: "call_2", Name: "g", Arguments: "{}"}}, Reason: assistant.ToolCalls}, nil)
+			for _, d := range []assistant.Delta{
+				{Calls: []chat.CallPiece{{ID: "call_1", Name: "f"}}},
+				{Calls: []chat.CallPiece{{Arguments: `{"a"`}}},
+				{Calls: []chat.CallPiece{{Arguments: `:1}`}, {Index: 1, ID: "call_2", Name: "g"}}},
+				{Calls: []chat.CallPiece{{Index: 1, Arguments: `{}`}}},
+				{Reason: assistant.ToolCalls},
+			} {
+				if !yield(d, nil) {
+					return
+				}
+			}
 		}
 	})
 	s := h.open(t)
@@ -97,11 +109,23 @@ func TestCalls(t *testing.T) {
 	if !strings.Contains(r.text, want) {
 		t.Errorf("%s lacks %s", r.text, want)
 	}
-	text := strings.Join(s.streamed(asks(tools+`,"stream":true`)), "\n")
-	for _, want := range []string{`"delta":{"tool_calls":[{"index":0,"id":"call_1"`, `{"index":1,"id":"call_2"`, `"finish_reason":"tool_calls"`} {
-		if !strings.Contains(text, want) {
-			t.Errorf("%s lacks %s", text, want)
+	var deltas []string
+	for _, line := range s.streamed(asks(tools + `,"stream":true`)) {
+		if _, rest, ok := strings.Cut(line, `"choices":[{"index":0,"delta":`); ok {
+			deltas = append(deltas, rest)
 		}
+	}
+	wants := []string{
+		`{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}`,
+		`{"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"f","arguments":""}}]},"logprobs":null,"finish_reason":null}]}`,
+		`{"tool_calls":[{"index":0,"function":{"arguments":"{\"a\""}}]},"logprobs":null,"finish_reason":null}]}`,
+		`{"tool_calls":[{"index":0,"function":{"arguments":":1}"}}]},"logprobs":null,"finish_reason":null}]}`,
+		`{"tool_calls":[{"index":1,"id":"call_2","type":"function","function":{"name":"g","arguments":""}}]},"logprobs":null,"finish_reason":null}]}`,
+		`{"tool_calls":[{"index":1,"function":{"arguments":"{}"}}]},"logprobs":null,"finish_reason":null}]}`,
+		`{},"logprobs":null,"finish_reason":"tool_calls"}]}`,
+	}
+	if d := cmp.Diff(wants, deltas); d != "" {
+		t.Error(d)
 	}
 }
 

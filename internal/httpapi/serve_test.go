@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"afina/internal/catalog"
+	"afina/internal/contract"
 	"afina/internal/jobs"
 )
 
@@ -32,7 +33,7 @@ func (h *house) serve(t *testing.T) *served {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	s := &served{&site{h, t, "http://" + ln.Addr().String(), &http.Client{Transport: newChecked(t)}}, stop, make(chan error, 1)}
+	s := &served{&site{h, t, "http://" + ln.Addr().String(), &http.Client{Transport: contract.Transport(t, nil)}}, stop, make(chan error, 1)}
 	go func() { s.ended <- h.Serve(ctx, ln) }()
 	return s
 }

@@ -286,16 +286,16 @@ func TestTuningLists(t *testing.T) {
 		asked = fmt.Sprint(after, limit, pairs)
 		return []jobs.Job{aJob("job_0123456789abcdef", jobs.Queued)}, false, nil
 	}
-	eval := 0.5
+	eval, train, valid := 0.5, 0.25, 0.125
 	h.jobs.happenings = func(id, after string, limit int) ([]jobs.Happening, bool, error) {
 		asked = fmt.Sprint(id, " ", after, " ", limit)
 		at := time.Unix(1795419000, 0)
-		return []jobs.Happening{{ID: "7", Created: at, Level: "info", Message: "Step 2/9", Point: &jobs.Progress{Step: 2, Steps: 9, TrainLoss: 1.5, EvalLoss: &eval}},
+		return []jobs.Happening{{ID: "7", Created: at, Level: "info", Message: "Step 2/9", Point: &jobs.Progress{Step: 2, Steps: 9, TrainLoss: 1.5, TrainAccuracy: &train, EvalLoss: &eval, EvalAccuracy: &valid}},
 			{ID: "6", Created: at, Level: "warn", Message: "x"}}, true, nil
 	}
 	h.catalog.steps = func(job string) (all []catalog.Step, err error) {
 		for n := 12; n > 0; n-- {
-			all = append(all, catalog.Step{Number: n, TrainLoss: 2, EvalLoss: 1, Model: "ft:m:ckpt-step-" + fmt.Sprint(n), Created: time.Unix(1795419000, 0)})
+			all = append(all, catalog.Step{Number: n, TrainLoss: 2, EvalLoss: 1, TrainAccuracy: &train, EvalAccuracy: &valid, Model: "ft:m:ckpt-step-" + fmt.Sprint(n), Created: time.Unix(1795419000, 0)})
 		}
 		return all, nil
 	}
@@ -310,7 +310,7 @@ func TestTuningLists(t *testing.T) {
 	}
 	s.refused(s.send("GET", tunings+"?metadata=x", ""), http.StatusBadRequest, "unknown_parameter", "metadata", "")
 	r := s.send("GET", tunings+"/ftjob-1/events?after=ftevent-8&limit=2", "")
-	for _, want := range []string{`"id":"ftevent-7","object":"fine_tuning.job.event","created_at":1795419000,"level":"info","message":"Step 2/9","type":"metrics","data":{"step":2,"total_steps":9,"train_loss":1.5,"valid_loss":0.5,"full_valid_loss":0.5}`,
+	for _, want := range []string{`"id":"ftevent-7","object":"fine_tuning.job.event","created_at":1795419000,"level":"info","message":"Step 2/9","type":"metrics","data":{"step":2,"total_steps":9,"train_loss":1.5,"train_mean_token_accuracy":0.25,"valid_loss":0.5,"valid_mean_token_accuracy":0.125,"full_valid_loss":0.5,"full_valid_mean_token_accuracy":0.125}`,
 		`"type":"message","data":null`, `"has_more":true`} {
 		if asked != "job_1 8 2" || !strings.Contains(r.text, want) {
 			t.Errorf("asked %q: %s lacks %s", asked, r.text, want)
@@ -319,6 +319,9 @@ func TestTuningLists(t *testing.T) {
 	r = s.send("GET", tunings+"/ftjob-1/checkpoints", "")
 	if strings.Count(r.text, `"id"`) != 10 || !strings.Contains(r.text, `"first_id":"ftckpt_1_12"`) || !strings.Contains(r.text, `"has_more":true`) {
 		t.Error(r.text)
+	}
+	if want := `"metrics":{"step":12,"train_loss":2,"train_mean_token_accuracy":0.25,"valid_loss":1,"valid_mean_token_accuracy":0.125,"full_valid_loss":1,"full_valid_mean_token_accuracy":0.125}`; !strings.Contains(r.text, want) {
+		t.Errorf("%s lacks %s", r.text, want)
 	}
 	r = s.send("GET", tunings+"/ftjob-1/checkpoints?after=ftckpt_1_3&limit=9", "")
 	if strings.Count(r.text, `"id"`) != 2 || !strings.Contains(r.text, `"has_more":false`) || !strings.Contains(r.text, `"fine_tuned_model_checkpoint":"ft:m:ckpt-step-2"`) {

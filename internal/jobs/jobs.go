@@ -84,7 +84,9 @@ type Progress struct {
 	Steps           int      `json:"steps"`
 	Epoch           float64  `json:"epoch"`
 	TrainLoss       float64  `json:"train_loss"`
-	EvalLoss        *float64 `json:"eval_loss"` // the latest in a Job; only where measured in a curve
+	TrainAccuracy   *float64 `json:"train_accuracy"` // share of tokens that were the most likely one; nil where it was not counted yet
+	EvalLoss        *float64 `json:"eval_loss"`      // the latest in a Job; only where measured in a curve
+	EvalAccuracy    *float64 `json:"eval_accuracy"`  // with EvalLoss
 	LearningRate    float64  `json:"learning_rate"`
 	GradNorm        float64  `json:"grad_norm"`
 	TokensPerSecond float64  `json:"tokens_per_second"`
@@ -99,14 +101,14 @@ type Progress struct {
 func ProgressOf(e train.Event) Progress {
 	p := Progress{
 		Step: e.Step, Steps: e.Steps, Epoch: finite(e.Epoch), TrainLoss: finite(e.TrainLoss),
-		LearningRate: finite(e.LearningRate), GradNorm: finite(e.GradNorm),
+		TrainAccuracy: &e.TrainAccuracy, LearningRate: finite(e.LearningRate), GradNorm: finite(e.GradNorm),
 		TokensPerSecond: finite(e.TokensPerSecond), ETASeconds: finite(e.ETASeconds),
 	}
 	if e.Marks != nil {
 		p.Marks = &e.Marks
 	}
 	if e.EvalLoss != nil && finite(*e.EvalLoss) == *e.EvalLoss {
-		p.EvalLoss = e.EvalLoss
+		p.EvalLoss, p.EvalAccuracy = e.EvalLoss, e.EvalAccuracy
 	}
 	return p
 }

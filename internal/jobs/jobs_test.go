@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -198,7 +199,7 @@ func TestTwentyJobsTwoWorkers(t *testing.T) {
 			t.Errorf("job %d: %+v", i, j)
 		}
 		curve, err := p.Curve(t.Context(), j.ID)
-		if err != nil || len(curve) != 3 || curve[2].Step != 3 || curve[2].TrainLoss != 1 || j.Progress != curve[2] {
+		if err != nil || len(curve) != 3 || curve[2].Step != 3 || curve[2].TrainLoss != 1 || !reflect.DeepEqual(j.Progress, curve[2]) {
 			t.Errorf("curve %+v, %v; progress %+v", curve, err, j.Progress)
 		}
 	}
@@ -389,8 +390,8 @@ func TestWatch(t *testing.T) {
 		for i := 1; i <= steps; i++ {
 			e := train.Event{Step: i, Steps: steps, TrainLoss: 1}
 			if i == 3 {
-				loss := 2.5
-				e.EvalLoss = &loss
+				loss, share := 2.5, 0.25
+				e.EvalLoss, e.EvalAccuracy = &loss, &share
 			}
 			observe(e)
 		}
@@ -415,7 +416,8 @@ func TestWatch(t *testing.T) {
 		for e := range quick {
 			if e.Point != nil {
 				n++
-				if (e.Point.EvalLoss != nil) != (e.Point.Step == 3) || (e.Job.Progress.EvalLoss != nil) != (e.Point.Step >= 3) {
+				if (e.Point.EvalLoss != nil) != (e.Point.Step == 3) || (e.Job.Progress.EvalLoss != nil) != (e.Point.Step >= 3) ||
+					(e.Point.EvalAccuracy != nil) != (e.Point.Step == 3) || (e.Job.Progress.EvalAccuracy != nil) != (e.Point.Step >= 3) {
 					t.Errorf("held-out losses of step %d: point %v, job %v", e.Point.Step, e.Point.EvalLoss, e.Job.Progress.EvalLoss)
 				}
 			}

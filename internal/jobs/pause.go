@@ -101,25 +101,27 @@ func (q *Queue) Happenings(ctx context.Context, id, after string, limit int) (pa
 	return page, more, nil
 }
 
-// report is the curve of a job as CSV: the file of results.
+// report is the curve of a job as CSV, with the columns of OpenAI's file of
+// results. What was not measured at a step is empty.
 func (q *Queue) report(ctx context.Context, id string) (string, error) {
 	points, err := q.store.Points(ctx, id)
 	if err != nil {
 		return "", err
 	}
 	var b strings.Builder
-	b.WriteString("step,train_loss,full_valid_loss,learning_rate\n")
-	number := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+	b.WriteString("step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n")
+	number := func(x *float64) string {
+		if x == nil {
+			return ""
+		}
+		return strconv.FormatFloat(*x, 'g', -1, 64)
+	}
 	for _, p := range points {
 		var at Progress
 		if err := json.Unmarshal(p.Data, &at); err != nil {
 			return "", fmt.Errorf("read the curve of %s: %w", id, err)
 		}
-		eval := ""
-		if at.EvalLoss != nil {
-			eval = number(*at.EvalLoss)
-		}
-		fmt.Fprintf(&b, "%d,%s,%s,%s\n", at.Step, number(at.TrainLoss), eval, number(at.LearningRate))
+		fmt.Fprintf(&b, "%d,%s,%s,%s,%s\n", at.Step, number(&at.TrainLoss), number(at.TrainAccuracy), number(at.EvalLoss), number(at.EvalAccuracy))
 	}
 	return b.String(), nil
 }

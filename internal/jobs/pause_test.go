@@ -94,12 +94,12 @@ func TestPause(t *testing.T) {
 
 // TestHappenings: what happened is told newest first, page by page, a step once.
 func TestHappenings(t *testing.T) {
-	eval := 0.5
+	eval, share := 0.5, 0.75
 	p := start(t, open(t, t.TempDir()), runner{run: func(_ context.Context, _ finetune.Spec, _, _ string, observe func(train.Event)) (finetune.Result, error) {
 		for _, step := range []int{1, 2, 2, 3} {
-			e := train.Event{Step: step, Steps: 3, TrainLoss: float64(10 - step), LearningRate: 0.125}
+			e := train.Event{Step: step, Steps: 3, TrainLoss: float64(10 - step), TrainAccuracy: float64(step) / 8}
 			if step == 3 {
-				e.EvalLoss = &eval
+				e.EvalLoss, e.EvalAccuracy = &eval, &share
 			}
 			observe(e)
 		}
@@ -134,7 +134,7 @@ func TestHappenings(t *testing.T) {
 		wantFault(t, err, fault.Invalid, "invalid_value")
 	}
 	f, err := p.s.File(t.Context(), id)
-	csv := "step,train_loss,full_valid_loss,learning_rate\n1,9,,0.125\n2,8,,0.125\n3,7,0.5,0.125\n"
+	csv := "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n1,9,0.125,,\n2,8,0.25,,\n3,7,0.375,0.5,0.75\n"
 	if err != nil || f.Text != csv || f.Bytes != int64(len(csv)) || f.Purpose != "fine-tune-results" {
 		t.Errorf("%+v, %v", f, err)
 	}

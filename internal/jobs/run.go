@@ -138,10 +138,10 @@ func (r *run) observe(e train.Event) {
 	r.mu.Lock()
 	r.pending = append(r.pending, store.Point{Step: point.Step, Data: text})
 	r.checkpoint = r.checkpoint || e.Checkpoint && further
-	last := r.progress.EvalLoss
+	last := r.progress
 	r.progress = point
 	if point.EvalLoss == nil {
-		r.progress.EvalLoss = last
+		r.progress.EvalLoss, r.progress.EvalAccuracy = last.EvalLoss, last.EvalAccuracy
 	}
 	job := r.job
 	job.Progress = r.progress

@@ -3,19 +3,21 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // lossBlock is how many logits one chunk of CrossEntropy holds.
 const lossBlock = 1 << 14
 
 // CrossEntropy sums -log softmax(logits)[target] over n rows and overwrites
-// logits with the gradient softmax - onehot.
+// logits with the gradient softmax - onehot. right counts the rows whose target
+// is the first of the largest logits.
 //
 //	logits is (n, vocab)
 //
 // Rows are cut into blocks of fixed size, so that a few rows of a large
 // vocabulary still keep all cores busy; sums run in the order of the blocks.
-func (g *Gang) CrossEntropy(logits []float32, n, vocab int, targets []int32) (sum float64) {
+func (g *Gang) CrossEntropy(logits []float32, n, vocab int, targets []int32) (sum float64, right int) {
 	mustHold("logits of CrossEntropy", len(logits), n*vocab)
 	mustHold("targets of CrossEntropy", len(targets), n)
 	for i, t := range targets[:n] {
@@ -41,6 +43,16 @@ func (g *Gang) CrossEntropy(logits []float32, n, vocab int, targets []int32) (su
 		top, total := joinBlocks(tops[i*blocks:(i+1)*blocks], sums[i*blocks:(i+1)*blocks])
 		rowTop[i], scale[i] = top, float32(1/total)
 		sum += float64(top) - float64(logits[i*vocab+int(t)]) + math.Log(total)
+		if logits[i*vocab+int(t)] == top && !math.IsNaN(total) {
+			lo := int(t) / lossBlock // blocks before the target's
+			earlier := tops[i*blocks : i*blocks+lo]
+			if part := logits[i*vocab+lo*lossBlock : i*vocab+int(t)]; len(part) > 0 {
+				earlier = append([]float32{k.maximum(part)}, earlier...)
+			}
+			if !slices.Contains(earlier, top) {
+				right++
+			}
+		}
 	}
 	g.span(n*blocks, 1, func(c, _ int) {
 		k.expScale(block(c), rowTop[c/blocks], scale[c/blocks])
@@ -48,7 +60,7 @@ func (g *Gang) CrossEntropy(logits []float32, n, vocab int, targets []int32) (su
 	for i, t := range targets[:n] {
 		logits[i*vocab+int(t)]--
 	}
-	return sum
+	return sum, right
 }
 
 // joinBlocks returns the maximum of a row and Σ exp(x - maximum), given both of

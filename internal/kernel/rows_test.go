@@ -401,7 +401,8 @@ func TestCrossEntropy(t *testing.T) {
 					x[i*c.vocab+int(targets[i])] = max(x[i*c.vocab+int(targets[i])], -1e5)
 				}
 				want, got := a.clone(x), a.clone(x)
-				ws, gs := plain.CrossEntropy(want, c.n, c.vocab, targets), g.CrossEntropy(got, c.n, c.vocab, targets)
+				ws, _ := plain.CrossEntropy(want, c.n, c.vocab, targets)
+				gs, _ := g.CrossEntropy(got, c.n, c.vocab, targets)
 				if math.Abs(ws-gs) > 1e-6*math.Abs(ws)+1e-7 {
 					t.Errorf("loss %v, want %v", gs, ws)
 				}
@@ -416,6 +417,60 @@ func TestCrossEntropy(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// TestCrossEntropyRight: a row is right when its target is what a greedy reader
+// would pick, the first of the largest logits. Vocabularies are of one block, of
+// several and of a ragged last one.
+func TestCrossEntropyRight(t *testing.T) {
+	plain, fast := twins(t, 2)
+	fast[kernel.Generic] = plain
+	for level, g := range fast {
+		for _, vocab := range []int{1, 2, 67, 1 << 14, 1<<14 + 1, 49152, 50001} {
+			rng := rand.New(rand.NewPCG(uint64(vocab), 1))
+			const n = 40
+			x, targets, want := make([]float32, n*vocab), make([]int32, n), 0
+			for i := range n {
+				row := x[i*vocab : (i+1)*vocab]
+				for j := range row {
+					row[j] = float32(rng.IntN(50)) // many are equal
+				}
+				first := 0
+				for j, v := range row {
+					if v > row[first] {
+						first = j
+					}
+				}
+				switch targets[i] = int32(first); i % 4 {
+				case 1: // another of the largest, if there is one
+					for j, v := range row {
+						if v == row[first] {
+							targets[i] = int32(j)
+						}
+					}
+				case 2:
+					targets[i] = int32(rng.IntN(vocab))
+				case 3: // the last of all, alone
+					row[vocab-1], targets[i], first = 60, int32(vocab-1), vocab-1
+				}
+				if int(targets[i]) == first {
+					want++
+				}
+			}
+			if _, got := g.CrossEntropy(x, n, vocab, targets); got != want {
+				t.Errorf("%s: %d of %d rows of %d are right, want %d", level, got, n, vocab, want)
+			}
+		}
+		for name, row := range map[string][]float32{"NaN": {1, nan, 0}, "NaN first": {nan, 1, 0}, "a tie behind": {0, 2, 2}, "a tie before": {2, 2, 0}} {
+			want := 0
+			if name == "a tie behind" {
+				want = 1
+			}
+			if _, got := g.CrossEntropy(slices.Clone(row), 1, 3, []int32{1}); got != want {
+				t.Errorf("%s: %s: %d right, want %d", level, name, got, want)
+			}
 		}
 	}
 }
@@ -436,7 +491,7 @@ func TestCrossEntropyShowsNaN(t *testing.T) {
 		} {
 			x := make([]float32, 40000)
 			x[c.at] = c.bad
-			got := g.CrossEntropy(x, 1, len(x), []int32{2})
+			got, _ := g.CrossEntropy(x, 1, len(x), []int32{2})
 			if got != c.want && !(math.IsNaN(got) && math.IsNaN(c.want)) {
 				t.Errorf("%s: %s gave the loss %v, want %v", level, name, got, c.want)
 			}

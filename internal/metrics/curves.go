@@ -22,34 +22,34 @@ type curves struct {
 	state   *prometheus.Desc
 }
 
-// figure is one gauge of a job's progress.
+// figure is one gauge of a job's progress; of returns nil where a job has none.
 type figure struct {
 	desc *prometheus.Desc
-	of   func(p jobs.Progress) float64
+	of   func(p jobs.Progress) *float64
 }
 
 func newCurves() *curves {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("afina_job_"+name, help, append([]string{"job", "name"}, labels...), nil)
 	}
+	count := func(n int) *float64 { x := float64(n); return &x }
 	return &curves{
 		jobs: map[string]jobs.Job{},
 		figures: []figure{
-			{desc("train_loss", "Mean loss of the latest step, in nats per token."), func(p jobs.Progress) float64 { return p.TrainLoss }},
-			{desc("eval_loss", "Latest held-out mean loss, in nats per token."), func(p jobs.Progress) float64 { return *p.EvalLoss }},
-			{desc("learning_rate", "Learning rate of the latest step."), func(p jobs.Progress) float64 { return p.LearningRate }},
-			{desc("grad_norm", "Global norm of the gradients before clipping."), func(p jobs.Progress) float64 { return p.GradNorm }},
-			{desc("tokens_per_second", "Training speed."), func(p jobs.Progress) float64 { return p.TokensPerSecond }},
-			{desc("step", "Optimiser steps made."), func(p jobs.Progress) float64 { return float64(p.Step) }},
-			{desc("steps", "Optimiser steps of the whole job."), func(p jobs.Progress) float64 { return float64(p.Steps) }},
-			{desc("eta_seconds", "Estimated time to the end."), func(p jobs.Progress) float64 { return p.ETASeconds }},
+			{desc("train_loss", "Mean loss of the latest step, in nats per token."), func(p jobs.Progress) *float64 { return &p.TrainLoss }},
+			{desc("eval_loss", "Latest held-out mean loss, in nats per token."), func(p jobs.Progress) *float64 { return p.EvalLoss }},
+			{desc("train_accuracy", "Share of the tokens of the latest step that were the most likely one."), func(p jobs.Progress) *float64 { return p.TrainAccuracy }},
+			{desc("eval_accuracy", "Latest share of the held-out tokens that were the most likely one."), func(p jobs.Progress) *float64 { return p.EvalAccuracy }},
+			{desc("learning_rate", "Learning rate of the latest step."), func(p jobs.Progress) *float64 { return &p.LearningRate }},
+			{desc("grad_norm", "Global norm of the gradients before clipping."), func(p jobs.Progress) *float64 { return &p.GradNorm }},
+			{desc("tokens_per_second", "Training speed."), func(p jobs.Progress) *float64 { return &p.TokensPerSecond }},
+			{desc("step", "Optimiser steps made."), func(p jobs.Progress) *float64 { return count(p.Step) }},
+			{desc("steps", "Optimiser steps of the whole job."), func(p jobs.Progress) *float64 { return count(p.Steps) }},
+			{desc("eta_seconds", "Estimated time to the end."), func(p jobs.Progress) *float64 { return &p.ETASeconds }},
 		},
 		state: desc("state", "1 for the state the job is in.", "state"),
 	}
 }
-
-// evalLoss is the place of the figure that a job may lack.
-const evalLoss = 1
 
 // put takes a job as it stands. One that never started has nothing to show.
 func (c *curves) put(j jobs.Job) {
@@ -95,9 +95,9 @@ func (c *curves) Collect(out chan<- prometheus.Metric) {
 		if j.Progress.Steps == 0 {
 			continue
 		}
-		for i, f := range c.figures {
-			if i != evalLoss || j.Progress.EvalLoss != nil {
-				out <- prometheus.MustNewConstMetric(f.desc, prometheus.GaugeValue, f.of(j.Progress), j.ID, name)
+		for _, f := range c.figures {
+			if x := f.of(j.Progress); x != nil {
+				out <- prometheus.MustNewConstMetric(f.desc, prometheus.GaugeValue, *x, j.ID, name)
 			}
 		}
 	}

@@ -80,19 +80,25 @@ afina_job_tokens_per_second{job="job_1",name="mates1"} 400
 # TYPE afina_job_train_loss gauge
 afina_job_train_loss{job="job_1",name="mates1"} 2.5
 `, "afina_job_eta_seconds", "afina_job_grad_norm", "afina_job_learning_rate", "afina_job_state", "afina_job_step",
-		"afina_job_steps", "afina_job_tokens_per_second", "afina_job_train_loss", "afina_job_eval_loss")
+		"afina_job_steps", "afina_job_tokens_per_second", "afina_job_train_loss", "afina_job_eval_loss", "afina_job_eval_accuracy", "afina_job_train_accuracy")
 
-	done, loss := job(1, jobs.Succeeded, 10), 1.5
-	done.Progress.EvalLoss = &loss
+	done, loss, train, eval := job(1, jobs.Succeeded, 10), 1.5, 0.5, 0.25
+	done.Progress.EvalLoss, done.Progress.TrainAccuracy, done.Progress.EvalAccuracy = &loss, &train, &eval
 	m.Job(jobs.Event{Job: done})
 	compare(t, m, `
+# HELP afina_job_eval_accuracy Latest share of the held-out tokens that were the most likely one.
+# TYPE afina_job_eval_accuracy gauge
+afina_job_eval_accuracy{job="job_1",name="mates1"} 0.25
 # HELP afina_job_eval_loss Latest held-out mean loss, in nats per token.
 # TYPE afina_job_eval_loss gauge
 afina_job_eval_loss{job="job_1",name="mates1"} 1.5
 # HELP afina_job_state 1 for the state the job is in.
 # TYPE afina_job_state gauge
 afina_job_state{job="job_1",name="mates1",state="succeeded"} 1
-`, "afina_job_eval_loss", "afina_job_state")
+# HELP afina_job_train_accuracy Share of the tokens of the latest step that were the most likely one.
+# TYPE afina_job_train_accuracy gauge
+afina_job_train_accuracy{job="job_1",name="mates1"} 0.5
+`, "afina_job_eval_loss", "afina_job_eval_accuracy", "afina_job_train_accuracy", "afina_job_state")
 
 	m.Forget("job_1")
 	if n := count(t, m, "afina_job_state", "afina_job_step"); n != 0 {

@@ -86,10 +86,11 @@ func read(file *gguf.File, g *kernel.Gang) (*Model, error) {
 	if m.Tokens.Size != m.Dims.Vocab {
 		return nil, fmt.Errorf("it has %d tokens but %s has %d rows", m.Tokens.Size, embedding, m.Dims.Vocab)
 	}
-	m.Grammar = grammar.NewVocabulary(m.Tokens)
 	if m.Template, err = chat.FromGGUF(md, m.Tokens); err != nil {
 		return nil, err
 	}
+	form, _ := m.Template.CallForm()
+	m.Grammar = grammar.NewVocabulary(m.Tokens, form.Open, form.Close)
 	if err := b.pack(g); err != nil {
 		return nil, err
 	}

@@ -27,6 +27,8 @@ type Shape struct {
 	Untied bool // llama with an output matrix of its own; phi2 always has one
 	// Factors adds rope_freqs.weight, the divisors of the rotary frequencies.
 	Factors bool
+	// Control are further control tokens, at the end of the vocabulary.
+	Control []string
 	// Metadata is written after, and instead of, the usual keys.
 	Metadata []gguf.Pair
 }
@@ -155,7 +157,7 @@ func (s Shape) tensors() ([]gguf.Named, error) {
 			w.vector(name+".bias", rows, 0, 0.2)
 		}
 	}
-	tokens, _, _ := vocabulary()
+	tokens, _, _ := s.vocabulary()
 	w.matrix("token_embd.weight", len(tokens), s.Hidden)
 	if s.Factors {
 		w.vector("rope_freqs.weight", s.Rotary/2, 3, 1)
@@ -190,7 +192,7 @@ func (s Shape) tensors() ([]gguf.Named, error) {
 func Pairs(s Shape) []gguf.Pair { return s.defaults().pairs() }
 
 func (s Shape) pairs() []gguf.Pair {
-	tokens, types, merges := vocabulary()
+	tokens, types, merges := s.vocabulary()
 	u := func(n int) uint32 { return uint32(n) }
 	epsilon, pre, eos := "layer_norm_rms_epsilon", "smollm", imEnd
 	if s.Arch == "phi2" {

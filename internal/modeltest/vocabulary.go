@@ -24,7 +24,7 @@ const (
 )
 
 // vocabulary is a byte-level BPE: bytes, merges, control tokens.
-func vocabulary() (tokens []string, types []int32, merges []string) {
+func (s Shape) vocabulary() (tokens []string, types []int32, merges []string) {
 	merges = []string{
 		"h e", "l l", "he ll", "hell o", "Ġ w", "o r", "Ġw or", "Ġwor l", "Ġworl d",
 		"1 2", "12 3", "Ġ Ġ", "Ġ 1",
@@ -39,8 +39,8 @@ func vocabulary() (tokens []string, types []int32, merges []string) {
 	for range tokens {
 		types = append(types, normal)
 	}
-	for _, s := range []string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"} {
-		tokens, types = append(tokens, s), append(types, control)
+	for _, name := range append([]string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"}, s.Control...) {
+		tokens, types = append(tokens, name), append(types, control)
 	}
 	return tokens, types, merges
 }

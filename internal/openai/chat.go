@@ -6,28 +6,20 @@ import (
 	"afina/internal/assistant"
 	"afina/internal/chat"
 	"afina/internal/engine"
+	"afina/internal/request"
 )
 
 // complete answers POST /v1/chat/completions.
 func (s *Server) complete(w http.ResponseWriter, r *http.Request) error {
-	var ask completionRequest
-	if _, err := s.Door.Decode(r, &ask); err != nil {
-		return err
-	}
-	draw, err := readDrawing(s.Door, ask.Rest)
-	if err != nil {
-		return err
-	}
-	q, err := ask.script(draw, s.Config.Serve)
+	ask, all, err := request.ReadChat(s.Door, r, s.Config.Serve)
 	if err != nil {
 		return err
 	}
 	object := "chat.completion"
-	if q.stream {
+	if all.Stream {
 		object += ".chunk"
 	}
-	q.head, q.math = s.head("chatcmpl-", object, ask.Model), s.mathematics(ask.MathCheck, ask.MathVerify)
-	return s.ask(w, r, q)
+	return s.ask(w, r, &script{Answers: all, head: s.head("chatcmpl-", object, ask.Model), form: talk{all.Scores}, math: s.mathematics(ask)})
 }
 
 // talk writes choices as chat.
@@ -47,9 +39,8 @@ type answerMessage struct {
 	Calls   []toolCall `json:"tool_calls,omitempty"`
 }
 
-// toolCall is a call on the wire. Index is sent in chunks only.
+// toolCall is a call on the wire.
 type toolCall struct {
-	Index    *int     `json:"index,omitempty"`
 	ID       string   `json:"id"`
 	Type     string   `json:"type"` // "function"
 	Function callBody `json:"function"`
@@ -60,16 +51,34 @@ type callBody struct {
 	Arguments string `json:"arguments"`
 }
 
-func callsOf(calls []chat.Call, indexed bool) []toolCall {
+func callsOf(calls []chat.Call) []toolCall {
 	var all []toolCall
-	for i, c := range calls {
-		t := toolCall{ID: c.ID, Type: "function", Function: callBody{c.Name, c.Arguments}}
-		if indexed {
-			t.Index = &i
-		}
-		all = append(all, t)
+	for _, c := range calls {
+		all = append(all, toolCall{ID: c.ID, Type: "function", Function: callBody{c.Name, c.Arguments}})
 	}
 	return all
+}
+
+// callChunk is a piece of a call on the wire. ID, type and name are in a call's
+// first piece only.
+type callChunk struct {
+	Index    int           `json:"index"`
+	ID       string        `json:"id,omitempty"`
+	Type     string        `json:"type,omitempty"` // "function"
+	Function callChunkBody `json:"function"`
+}
+
+type callChunkBody struct {
+	Name      string `json:"name,omitempty"`
+	Arguments string `json:"arguments"` // a piece of JSON text
+}
+
+func chunkOf(p chat.CallPiece) callChunk {
+	c := callChunk{Index: p.Index, ID: p.ID, Function: callChunkBody{p.Name, p.Arguments}}
+	if p.ID != "" {
+		c.Type = "function"
+	}
+	return c
 }
 
 // logprobs are the probabilities of the tokens of a choice.
@@ -114,7 +123,7 @@ func (t talk) scoresOf(tokens []assistant.Logprob) *logprobs {
 }
 
 func (t talk) choice(i int, g *gathered) any {
-	m := answerMessage{Role: "assistant", Calls: callsOf(g.calls, false)}
+	m := answerMessage{Role: "assistant", Calls: callsOf(g.calls)}
 	if text := g.text.String(); text != "" || len(g.calls) == 0 {
 		m.Content = &text
 	}
@@ -129,9 +138,9 @@ type chunkChoice struct {
 }
 
 type chunkDelta struct {
-	Role    string     `json:"role,omitempty"`
-	Content *string    `json:"content,omitempty"`
-	Calls   []toolCall `json:"tool_calls,omitempty"`
+	Role    string      `json:"role,omitempty"`
+	Content *string     `json:"content,omitempty"`
+	Calls   []callChunk `json:"tool_calls,omitempty"`
 }
 
 func (t talk) opening(i int) any {
@@ -148,8 +157,8 @@ func (t talk) pieces(i int, d assistant.Delta) (all []any) {
 		all = append(all, chunkChoice{Index: i, Delta: chunkDelta{Content: &d.Text}, Logprobs: scores})
 		scores = nil
 	}
-	if len(d.Calls) > 0 {
-		all = append(all, chunkChoice{Index: i, Delta: chunkDelta{Calls: callsOf(d.Calls, true)}, Logprobs: scores})
+	for _, p := range d.Calls {
+		all = append(all, chunkChoice{Index: i, Delta: chunkDelta{Calls: []callChunk{chunkOf(p)}}, Logprobs: scores})
 		scores = nil
 	}
 	if d.Reason != "" {

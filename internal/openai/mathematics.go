@@ -8,6 +8,7 @@ import (
 	"afina/internal/assistant"
 	"afina/internal/lint"
 	"afina/internal/mathcheck"
+	"afina/internal/request"
 )
 
 // Meters count; *metrics.Meters are such.
@@ -41,9 +42,8 @@ type checker struct {
 
 // mathematics is the assistant that answers as the request's math_check and
 // math_verify ask.
-func (s *Server) mathematics(check *bool, verify *int64) *checker {
-	k := int(or(verify, 1))
-	return &checker{Assistant: s.Assistant, meters: s.Meters, asked: or(check, false) || k > 1, verify: k}
+func (s *Server) mathematics(q *request.Chat) *checker {
+	return &checker{Assistant: s.Assistant, meters: s.Meters, asked: q.Checked(), verify: q.Candidates()}
 }
 
 // Ask answers, and has found what there is to find when the last delta comes.

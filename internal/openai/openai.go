@@ -1,10 +1,7 @@
 // Package openai answers as OpenAI's API does: /v1/chat/completions,
 // /v1/completions and /v1/embeddings, and what llama.cpp's server adds to them:
-// /tokenize, /detokenize and /apply-template. It turns wire types into questions
-// to the assistant, and what that says into answers and streams of chunks.
-//
-// Its wire types are strict: a parameter that would change the answer in a way
-// that is not supported is refused, with its name.
+// /tokenize, /detokenize and /apply-template. It has request read what is asked,
+// and turns what the assistant says into answers and streams of chunks.
 package openai
 
 import (
@@ -98,10 +95,10 @@ func usageOf(u assistant.Usage) usage {
 func (s *Server) ask(w http.ResponseWriter, r *http.Request, q *script) error {
 	r, cancel := door.Within(r, s.Config.HTTP.GenerateTimeout)
 	defer cancel()
-	for i := range q.questions {
-		q.questions[i].Client = door.Client(r)
+	for i := range q.Questions {
+		q.Questions[i].Client = door.Client(r)
 	}
-	if q.stream {
+	if q.Stream {
 		return door.Ended(r, s.stream(w, r, q))
 	}
 	return door.Ended(r, s.whole(w, r, q))

@@ -16,18 +16,16 @@ import (
 	"afina/internal/chat"
 	"afina/internal/door"
 	"afina/internal/engine"
+	"afina/internal/request"
 )
 
 // script is one request for answers: its choices, and how to write them down.
 type script struct {
+	*request.Answers
 	head
-	questions []assistant.Question // one for each choice
-	each      int                  // how many of them in a row have the same prompt
-	echo      []string             // what stands before each choice; nil: nothing
-	stream    bool
-	withUsage bool // in the stream
-	form      dialect
-	math      *checker // whom to ask; nil: the assistant
+	echo []string // what stands before each choice; nil: nothing
+	form dialect
+	math *checker // whom to ask; nil: the assistant
 }
 
 // asked is whom the questions go to.
@@ -67,7 +65,7 @@ type gathered struct {
 func (g *gathered) add(d assistant.Delta) {
 	g.text.WriteString(d.Text)
 	g.tokens = append(g.tokens, d.Tokens...)
-	g.calls, g.reason, g.usage = d.Calls, d.Reason, d.Usage
+	g.calls, g.reason, g.usage = chat.Gather(g.calls, d.Calls), d.Reason, d.Usage
 }
 
 // sum counts a prompt once, however many choices it has, and cached what was
@@ -75,7 +73,7 @@ func (g *gathered) add(d assistant.Delta) {
 func (q *script) sum(all []*gathered) usage {
 	var u assistant.Usage
 	for i, g := range all {
-		if i%q.each == 0 {
+		if i%q.Each == 0 {
 			u.Prompt += g.usage.Prompt
 			u.Cached += g.usage.Cached
 		}
@@ -135,7 +133,7 @@ func (s *Server) whole(w http.ResponseWriter, r *http.Request, q *script) error 
 
 // blank is a choice for each question, with its echo written.
 func (q *script) blank() []*gathered {
-	all := make([]*gathered, len(q.questions))
+	all := make([]*gathered, len(q.Questions))
 	for i := range all {
 		all[i] = &gathered{}
 		if q.echo != nil {
@@ -159,7 +157,7 @@ func (s *Server) pieces(ctx context.Context, q *script) <-chan piece {
 	var asked sync.WaitGroup
 	room := make(chan struct{}, max(1, s.Config.Serve.Slots))
 	asked.Go(func() {
-		for i, question := range q.questions {
+		for i, question := range q.Questions {
 			select {
 			case room <- struct{}{}:
 			case <-ctx.Done():
@@ -208,7 +206,7 @@ func (a *writing) send(choice any) error {
 
 // put sends a chunk that is not the usage.
 func (a *writing) put(c chunk) error {
-	if a.withUsage {
+	if a.WithUsage {
 		c.Usage = (*usage)(nil)
 	}
 	return a.out.Event("", c)
@@ -221,7 +219,7 @@ func (a *writing) open() error {
 		return nil
 	}
 	a.opened = true
-	for i := range a.questions {
+	for i := range a.Questions {
 		if first := a.form.opening(i); first != nil {
 			if err := a.send(first); err != nil {
 				return err
@@ -261,7 +259,7 @@ func (a *writing) take(p piece) (last bool, err error) {
 			return false, err
 		}
 	}
-	if a.withUsage {
+	if a.WithUsage {
 		if err := a.out.Event("", chunk{head: a.head, Choices: []any{}, Usage: a.sum(a.all)}); err != nil {
 			return false, err
 		}
@@ -280,7 +278,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, q *script) error
 		for range pieces { // the answers have noticed when this ends
 		}
 	}()
-	a := &writing{script: q, out: door.NewStream(w), all: q.blank(), left: len(q.questions)}
+	a := &writing{script: q, out: door.NewStream(w), all: q.blank(), left: len(q.Questions)}
 	tick := time.NewTicker(s.KeepAlive)
 	defer tick.Stop()
 	for {

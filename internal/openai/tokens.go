@@ -2,6 +2,8 @@ package openai
 
 import (
 	"net/http"
+
+	"afina/internal/request"
 )
 
 // The routes here are llama.cpp's server's: for programs that count tokens.
@@ -21,7 +23,7 @@ func (s *Server) tokenize(r *http.Request) (int, any, error) {
 	if _, err := s.Door.Decode(r, &ask); err != nil {
 		return 0, nil, err
 	}
-	tokens, err := s.Assistant.Encode(r.Context(), ask.Model, ask.Content, or(ask.Special, true))
+	tokens, err := s.Assistant.Encode(r.Context(), ask.Model, ask.Content, ask.Special == nil || *ask.Special)
 	return http.StatusOK, tokensObject{tokens}, err
 }
 
@@ -43,29 +45,16 @@ func (s *Server) detokenize(r *http.Request) (int, any, error) {
 	return http.StatusOK, contentObject{text}, err
 }
 
-type templateRequest struct {
-	Model    string        `json:"model" validate:"required,max=200"`
-	Messages []messageBody `json:"messages" validate:"required,min=1,max=4096"`
-	Tools    []toolBody    `json:"tools" validate:"max=128"`
-}
-
 type promptObject struct {
 	Prompt string `json:"prompt"`
 }
 
 // applyTemplate shows a conversation as the model is given it.
 func (s *Server) applyTemplate(r *http.Request) (int, any, error) {
-	var ask templateRequest
-	if _, err := s.Door.Decode(r, &ask); err != nil {
-		return 0, nil, err
-	}
-	c, err := conversation(ask.Messages)
+	model, c, err := request.ReadTemplate(s.Door, r)
 	if err != nil {
 		return 0, nil, err
 	}
-	if c.Tools, _, err = tools(ask.Tools); err != nil {
-		return 0, nil, err
-	}
-	text, err := s.Assistant.Render(r.Context(), ask.Model, c)
+	text, err := s.Assistant.Render(r.Context(), model, c)
 	return http.StatusOK, promptObject{text}, err
 }

@@ -65,7 +65,7 @@ const maxCalls = 16
 // Calls returns the grammar of answers with tool calls. To have one tool called,
 // give only that one, required. Faults name the tool by its place: tools[0].
 func Calls(v *grammar.Vocabulary, w Calling) (*grammar.Grammar, error) {
-	key := fmt.Sprintf("calls %q %t %t", w.Form, w.Required, w.Parallel)
+	key := fmt.Sprintf("calls %+v %t %t", w.Form, w.Required, w.Parallel)
 	for _, t := range w.Tools {
 		key += fmt.Sprintf(" %q %q", t.Name, t.Parameters)
 	}
@@ -121,23 +121,32 @@ func (b *toolbox) tool(t Tool, arguments string) (int32, error) {
 
 // answer returns the node of an answer with calls.
 func (b *toolbox) answer(w Calling, call int32) int32 {
-	if w.Form.Open == "" {
+	open, most := w.Form.Open, int32(1)
+	if w.Parallel {
+		most = maxCalls
+	}
+	if open == "" {
 		if w.Required {
 			return b.Seq(grammar.Space, call)
 		}
 		return b.Choice(b.Table(automaton.ProseBefore('{')), b.Seq(grammar.Space, call))
 	}
-	rest := b.Seq(grammar.Blank, call, grammar.Blank, b.Literal(w.Form.Close))
-	whole := b.Seq(b.Literal(w.Form.Open), rest)
+	open = b.v.Spelled(open)
+	var rest int32
 	more := b.Seq()
-	if w.Parallel {
-		for range maxCalls - 1 {
-			more = b.Choice(b.Seq(), b.Seq(grammar.Blank, whole, more))
+	if w.Form.List {
+		rest = b.Seq(grammar.Blank, b.Array(nil, call, automaton.Length{Min: 1, Max: most}))
+	} else {
+		rest = b.Seq(grammar.Blank, call, grammar.Blank, b.Literal(b.v.Spelled(w.Form.Close)))
+		again := b.Seq(b.Literal(open), rest)
+		for range most - 1 {
+			more = b.Choice(b.Seq(), b.Seq(grammar.Blank, again, more))
 		}
 	}
+	whole := b.Seq(b.Literal(open), rest)
 	if w.Required {
 		return b.Seq(grammar.Space, whole, more)
 	}
-	without, upTo := automaton.Prose(w.Form.Open)
+	without, upTo := automaton.Prose(open)
 	return b.Choice(b.Table(without), b.Seq(b.Table(upTo), rest, more))
 }

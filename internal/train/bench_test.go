@@ -128,7 +128,7 @@ func short(b *testing.B, t *graph.Graph, seqs []chat.Sequence, share bool) {
 		i, tokens = i+1, tokens+step.Tokens
 		optim.Zero(t.Gang(), t.Params())
 		for j, batch := range step.Batches {
-			if _, err := t.Gradients(context.Background(), batch, 1/float32(step.Counted), uint64(i<<20+j)); err != nil {
+			if _, _, err := t.Gradients(context.Background(), batch, 1/float32(step.Counted), uint64(i<<20+j)); err != nil {
 				b.Fatal(err)
 			}
 		}

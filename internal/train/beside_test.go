@@ -107,7 +107,7 @@ func newJob(g *graph.Graph) *job {
 func (j *job) step() error {
 	g := j.graph
 	optim.Zero(g.Gang(), g.Params())
-	if _, err := g.Gradients(context.Background(), j.batch, 1/float32(j.batch.Counted), 1); err != nil {
+	if _, _, err := g.Gradients(context.Background(), j.batch, 1/float32(j.batch.Counted), 1); err != nil {
 		return err
 	}
 	j.adam.Step(g.Params(), 1e-6, 1)

@@ -134,7 +134,7 @@ func (l *loop) run(ctx context.Context) error {
 
 func (l *loop) advance(ctx context.Context) error {
 	if l.state.Step == 0 && l.state.FirstEval == nil && len(l.held) > 0 {
-		first, err := l.evaluate(ctx)
+		first, _, err := l.evaluate(ctx)
 		if err != nil {
 			return err
 		}
@@ -147,14 +147,14 @@ func (l *loop) advance(ctx context.Context) error {
 			}
 		}
 		if l.state.Pending {
-			eval, err := l.evaluate(ctx)
+			eval, accuracy, err := l.evaluate(ctx)
 			if err != nil {
 				return err
 			}
 			if err := l.mark(ctx); err != nil {
 				return err
 			}
-			l.judge(eval)
+			l.judge(eval, accuracy)
 		}
 		if l.over() || l.o.SaveEvery > 0 && l.state.Step%l.o.SaveEvery == 0 {
 			l.state.Event.Checkpoint = true
@@ -176,7 +176,7 @@ func (l *loop) step(ctx context.Context) error {
 	started := time.Now()
 	i := l.state.Step
 	work := l.o.Plan.Step(l.seqs, i)
-	loss, norm, err := l.gradients(ctx, work)
+	loss, accuracy, norm, err := l.gradients(ctx, work)
 	if err != nil {
 		return err
 	}
@@ -197,24 +197,26 @@ func (l *loop) step(ctx context.Context) error {
 	s.Counted += work.Counted
 	s.Event = Event{
 		Step: s.Step, Steps: l.steps, Epoch: float64(s.Step) / float64(l.perEpoch),
-		TrainLoss: loss, LearningRate: rate, GradNorm: norm, Tokens: work.Tokens,
+		TrainLoss: loss, TrainAccuracy: accuracy, LearningRate: rate, GradNorm: norm, Tokens: work.Tokens,
 		TokensPerSecond: float64(work.Tokens) / took.Seconds(), ETASeconds: l.pace.left(l.steps - s.Step),
 	}
 	return nil
 }
 
-// gradients adds up the gradients of a step's batches. It returns the mean loss
-// and the gradients' norm.
-func (l *loop) gradients(ctx context.Context, work data.Step) (loss, norm float64, err error) {
+// gradients adds up the gradients of a step's batches. It returns the mean loss,
+// the share of tokens that were the most likely one, and the gradients' norm.
+func (l *loop) gradients(ctx context.Context, work data.Step) (loss, accuracy, norm float64, err error) {
 	optim.Zero(l.graph.Gang(), l.params)
+	right := 0
 	for j, b := range work.Batches {
-		sum, err := l.graph.Gradients(ctx, b, 1/float32(work.Counted), l.seed(l.state.Step, j))
+		sum, n, err := l.graph.Gradients(ctx, b, 1/float32(work.Counted), l.seed(l.state.Step, j))
 		if err != nil {
-			return 0, 0, err
+			return 0, 0, 0, err
 		}
-		loss += sum
+		loss, right = loss+sum, right+n
 	}
-	return loss / float64(work.Counted), optim.GradNorm(l.graph.Gang(), l.params), nil
+	counted := float64(work.Counted)
+	return loss / counted, float64(right) / counted, optim.GradNorm(l.graph.Gang(), l.params), nil
 }
 
 // clip is the factor of gradients of a norm, as torch.nn.utils.clip_grad_norm_.
@@ -266,27 +268,28 @@ func (l *loop) due(step int) bool {
 	return step == l.steps || step%every == 0
 }
 
-// evaluate returns the held-out mean loss.
-func (l *loop) evaluate(ctx context.Context) (float64, error) {
-	sum, counted := 0.0, 0
+// evaluate returns the held-out mean loss, and the share of held-out tokens that
+// were the most likely one.
+func (l *loop) evaluate(ctx context.Context) (mean, accuracy float64, err error) {
+	sum, right, counted := 0.0, 0, 0
 	for _, b := range l.held {
-		loss, err := l.graph.Loss(ctx, b)
+		loss, n, err := l.graph.Loss(ctx, b)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
-		sum, counted = sum+loss, counted+b.Counted
+		sum, right, counted = sum+loss, right+n, counted+b.Counted
 	}
-	mean := sum / float64(max(counted, 1))
+	mean = sum / float64(max(counted, 1))
 	if !finite(mean) {
-		return 0, &Diverged{Step: l.state.Step, What: fmt.Sprintf("the held-out loss is %v", mean)}
+		return 0, 0, &Diverged{Step: l.state.Step, What: fmt.Sprintf("the held-out loss is %v", mean)}
 	}
-	return mean, nil
+	return mean, float64(right) / float64(max(counted, 1)), nil
 }
 
-// judge takes note of the held-out loss of the step just made.
-func (l *loop) judge(eval float64) {
+// judge takes note of the held-out loss and accuracy of the step just made.
+func (l *loop) judge(eval, accuracy float64) {
 	s := &l.state
-	s.Event.EvalLoss, s.Pending = &eval, false
+	s.Event.EvalLoss, s.Event.EvalAccuracy, s.Pending = &eval, &accuracy, false
 	if !l.better(eval) {
 		s.Waited++
 		s.Stopped = l.o.Patience > 0 && s.Waited >= l.o.Patience

@@ -147,7 +147,7 @@ func heldLoss(t *testing.T, g *graph.Graph, held []chat.Sequence) float64 {
 	t.Helper()
 	sum, counted := 0.0, 0
 	for _, b := range data.Pack(held, 512) {
-		loss, err := g.Loss(context.Background(), b)
+		loss, _, err := g.Loss(context.Background(), b)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -52,7 +52,9 @@ type Event struct {
 	Step, Steps     int // 1-based step just made, and all
 	Epoch           float64
 	TrainLoss       float64  // mean over counted tokens of this step
+	TrainAccuracy   float64  // share of the counted tokens that were the most likely one
 	EvalLoss        *float64 // held-out mean loss, when measured at this step
+	EvalAccuracy    *float64 // the same share of the held-out tokens; set with EvalLoss
 	LearningRate    float64
 	GradNorm        float64 // before clipping
 	Tokens          int     // of this step

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -167,6 +168,16 @@ func (b *bench) same(got, want outcome) {
 		*g.EvalLoss != *w.EvalLoss || *g.FirstEval != *w.FirstEval {
 		b.t.Errorf("the result is %+v, want %+v", g, w)
 	}
+	steps := map[int]train.Event{}
+	for _, e := range want.events {
+		steps[e.Step] = e
+	}
+	for _, e := range got.events {
+		w, told := steps[e.Step]
+		if told && (e.TrainLoss != w.TrainLoss || e.TrainAccuracy != w.TrainAccuracy || !reflect.DeepEqual(e.EvalLoss, w.EvalLoss) || !reflect.DeepEqual(e.EvalAccuracy, w.EvalAccuracy)) {
+			b.t.Errorf("step %d told %+v, want %+v", e.Step, e, w)
+		}
+	}
 }
 
 func TestLossFalls(t *testing.T) {
@@ -184,12 +195,15 @@ func TestLossFalls(t *testing.T) {
 	if !(*out.result.EvalLoss < *out.result.FirstEval) {
 		t.Errorf("held-out loss from %v to %v", *out.result.FirstEval, *out.result.EvalLoss)
 	}
+	if !(last.TrainAccuracy > first.TrainAccuracy && last.TrainAccuracy <= 1) {
+		t.Errorf("training accuracy from %v to %v", first.TrainAccuracy, last.TrainAccuracy)
+	}
 	for _, e := range out.events {
 		if !(e.TokensPerSecond > 0) || !(e.GradNorm > 0) || e.ETASeconds < 0 || e.Tokens <= 0 {
 			t.Errorf("event %+v", e)
 		}
-		if wantEval := e.Step%2 == 0 || e.Step == e.Steps; (e.EvalLoss != nil) != wantEval {
-			t.Errorf("step %d: held-out loss measured: %v", e.Step, e.EvalLoss != nil)
+		if wantEval := e.Step%2 == 0 || e.Step == e.Steps; (e.EvalLoss != nil) != wantEval || (e.EvalAccuracy != nil) != wantEval {
+			t.Errorf("step %d: held-out loss measured: %v, accuracy: %v", e.Step, e.EvalLoss != nil, e.EvalAccuracy != nil)
 		}
 		if wantSaved := e.Step%2 == 0 || e.Step == e.Steps; e.Checkpoint != wantSaved {
 			t.Errorf("step %d: checkpoint: %v", e.Step, e.Checkpoint)
@@ -431,22 +445,25 @@ func TestEarlyStop(t *testing.T) {
 	if !r.Stopped || r.Steps >= o.Plan.Steps(len(b.seqs)) || r.BestStep != r.Steps-4 {
 		t.Fatalf("result %+v", r)
 	}
-	var best float64
+	var best, share float64
 	for _, e := range events {
 		if e.Step == r.BestStep {
-			best = *e.EvalLoss
+			best, share = *e.EvalLoss, *e.EvalAccuracy
 		}
 	}
-	sum, counted := 0.0, 0
+	sum, right, counted := 0.0, 0, 0
 	for _, batch := range data.Pack(b.held, 1024) {
-		loss, err := g.Loss(context.Background(), batch)
+		loss, n, err := g.Loss(context.Background(), batch)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sum, counted = sum+loss, counted+batch.Counted
+		sum, right, counted = sum+loss, right+n, counted+batch.Counted
 	}
 	if *r.EvalLoss != best || sum/float64(counted) != best {
 		t.Errorf("best held-out loss %v, result %v, adapter %v", best, *r.EvalLoss, sum/float64(counted))
+	}
+	if got := float64(right) / float64(counted); got != share {
+		t.Errorf("held-out accuracy %v at the best step, the adapter has %v", share, got)
 	}
 	// cut off between the best step and the end
 	dir = t.TempDir()

@@ -146,20 +146,29 @@ type eventObject struct {
 	Data    *metricsObject `json:"data"`
 }
 
-// metricsObject are the numbers of a step. The held-out loss is that of all that
-// was held out, so it stands under both of its names.
+// metricsObject are the numbers of a step: losses in nats per token, accuracies
+// as shares of the tokens. What is held out is measured whole, so its numbers
+// stand under both of their names.
 type metricsObject struct {
-	Step      int      `json:"step"`
-	Steps     int      `json:"total_steps,omitempty"`
-	TrainLoss float64  `json:"train_loss"`
-	ValidLoss *float64 `json:"valid_loss,omitempty"`
-	FullLoss  *float64 `json:"full_valid_loss,omitempty"`
+	Step          int      `json:"step"`
+	Steps         int      `json:"total_steps,omitempty"`
+	TrainLoss     float64  `json:"train_loss"`
+	TrainAccuracy *float64 `json:"train_mean_token_accuracy,omitempty"`
+	ValidLoss     *float64 `json:"valid_loss,omitempty"`
+	ValidAccuracy *float64 `json:"valid_mean_token_accuracy,omitempty"`
+	FullLoss      *float64 `json:"full_valid_loss,omitempty"`
+	FullAccuracy  *float64 `json:"full_valid_mean_token_accuracy,omitempty"`
+}
+
+func numbers(step, steps int, trainLoss float64, trainAccuracy, validLoss, validAccuracy *float64) metricsObject {
+	return metricsObject{step, steps, trainLoss, trainAccuracy, validLoss, validAccuracy, validLoss, validAccuracy}
 }
 
 func asEvent(h jobs.Happening) eventObject {
 	e := eventObject{ID: eventPrefix + h.ID, Object: "fine_tuning.job.event", Created: h.Created.Unix(), Level: h.Level, Message: h.Message, Type: "message"}
 	if p := h.Point; p != nil {
-		e.Type, e.Data = "metrics", &metricsObject{p.Step, p.Steps, p.TrainLoss, p.EvalLoss, p.EvalLoss}
+		data := numbers(p.Step, p.Steps, p.TrainLoss, p.TrainAccuracy, p.EvalLoss, p.EvalAccuracy)
+		e.Type, e.Data = "metrics", &data
 	}
 	return e
 }
@@ -212,7 +221,7 @@ func (s *Server) listCheckpoints(r *http.Request) (int, any, error) {
 	more := len(kept) > limit
 	dress := func(c catalog.Step) checkpointObject {
 		return checkpointObject{id(c), "fine_tuning.job.checkpoint", c.Created.Unix(), c.Model, swap(j.ID, ourJob, jobPrefix),
-			c.Number, metricsObject{Step: c.Number, TrainLoss: c.TrainLoss, ValidLoss: &c.EvalLoss, FullLoss: &c.EvalLoss}}
+			c.Number, numbers(c.Number, 0, c.TrainLoss, c.TrainAccuracy, &c.EvalLoss, c.EvalAccuracy)}
 	}
 	return http.StatusOK, of(kept[:min(len(kept), limit)], more, dress, func(c checkpointObject) string { return c.ID }), nil
 }

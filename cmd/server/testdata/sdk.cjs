@@ -90,6 +90,31 @@ async function main() {
   const called = await c.chat.completions.stream({ ...ask, model: "toolful", max_tokens: 200, tools, tool_choice: "required", parallel_tool_calls: false }).finalChatCompletion();
   check(called.choices[0].message.tool_calls[0].function.name === "sumar" && called.choices[0].finish_reason === "tool_calls", "tool call, streamed");
 
+  for (const model of ["toolful", "mistral"]) {
+    const asked = { ...ask, model, max_tokens: 400, temperature: 1, tools, tool_choice: "required" };
+    const calls = [];
+    let parts = 0;
+    let reason;
+    for await (const chunk of await c.chat.completions.create({ ...asked, stream: true })) {
+      const x = chunk.choices[0];
+      reason = x.finish_reason ?? reason;
+      for (const p of x.delta.tool_calls ?? []) {
+        const first = p.index === calls.length;
+        if (first) calls.push("");
+        if (first !== (p.id !== undefined) || first !== (p.function.name === "sumar") || first !== (p.function.arguments === "") || p.index !== calls.length - 1) throw new Error("piece " + JSON.stringify(p));
+        calls[p.index] += p.function.arguments;
+        parts++;
+      }
+    }
+    check(reason === "tool_calls" && parts > 5 && calls.every((text) => typeof JSON.parse(text).a === "boolean"), "calls of " + model + " in pieces");
+    const seen = { begun: 0, done: 0 };
+    const runner = c.chat.completions.stream(asked);
+    runner.on("tool_calls.function.arguments.delta", (e) => { if (e.name === "sumar" && e.arguments_delta) seen.begun++; });
+    runner.on("tool_calls.function.arguments.done", (e) => { if (e.name === "sumar") seen.done++; });
+    const message = (await runner.finalChatCompletion()).choices[0].message;
+    check(seen.begun > seen.done && seen.done === calls.length && message.tool_calls.map((x) => x.function.arguments).join() === calls.join(), "the helper sees the same calls");
+  }
+
   const aborted = c.chat.completions.stream({ ...ask, max_tokens: 4000 });
   for await (const _ of aborted) {
     aborted.abort();

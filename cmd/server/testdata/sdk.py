@@ -64,9 +64,12 @@ check(events[0].message == "The job has completed" and events[-1].message.starts
       and len({e.id for e in events}) == len(events), "events over 3 pages")
 metrics = [e.data for e in events if e.type == "metrics"]
 check(all("train_loss" in m and "step" in m for m in metrics) and any("full_valid_loss" in m for m in metrics), "metrics")
+check(all(0 <= m["train_mean_token_accuracy"] <= 1 for m in metrics), "token accuracy in events")
 points = list(jobs.checkpoints.list(job.id, limit=2))
 check(len(points) == 5 and points[0].step_number > points[-1].step_number and points[0].metrics.full_valid_loss > 0, "checkpoints over 3 pages")
-check(c.files.content(job.result_files[0]).text.startswith("step,train_loss"), "results")
+check(all(getattr(p.metrics, name) is not None for p in points for name in ("step", "train_loss", "train_mean_token_accuracy", "valid_loss",
+      "valid_mean_token_accuracy", "full_valid_loss", "full_valid_mean_token_accuracy")), "the seven numbers of a checkpoint")
+check(c.files.content(job.result_files[0]).text.startswith("step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n1,"), "results")
 check([j.id for j in jobs.list(extra_query={"metadata[clase]": "3B"})] == [job.id], "jobs by metadata")
 check(list(jobs.list(extra_query={"metadata[clase]": "4B"})) == [], "no jobs by metadata")
 for model in (job.fine_tuned_model, points[-1].fine_tuned_model_checkpoint):
@@ -161,12 +164,45 @@ with c.chat.completions.stream(**{**ask, "model": "toolful", "max_tokens": 200},
     for _ in s:
         pass
     check(s.get_final_completion().choices[0].message.tool_calls[0].function.name == "sumar", "tool call, streamed")
+# Calls, streamed while they are written: by hand, and by the helper.
+for model in ("toolful", "mistral"):
+    for choice, parallel in (("required", False), ("required", True), ({"type": "function", "function": {"name": "sumar"}}, True)):
+        asked = {**ask, "model": model, "max_tokens": 400, "temperature": 1, "tools": tools, "tool_choice": choice, "parallel_tool_calls": parallel}
+        calls, reasons, parts = [], [], 0
+        for chunk in c.chat.completions.create(**asked, stream=True):
+            reasons += [chunk.choices[0].finish_reason] if chunk.choices[0].finish_reason else []
+            for p in chunk.choices[0].delta.tool_calls or []:
+                if p.index == len(calls):
+                    check(p.id and p.type == "function" and p.function.name == "sumar" and p.function.arguments == "", "a call begins with its name")
+                    calls.append([p.id, ""])
+                else:
+                    check(p.index == len(calls) - 1 and p.id is None and p.type is None and p.function.name is None and p.function.arguments, "a call goes on with its arguments")
+                    calls[p.index][1] += p.function.arguments
+                    parts += 1
+        check(reasons == ["tool_calls"] and calls and (parallel or len(calls) == 1) and parts >= 5 * len(calls)
+              and all(0 <= json.loads(text)["a"] <= 9 for _, text in calls), f"calls of {model} in pieces")
+        with c.chat.completions.stream(**asked) as s:
+            for _ in s:
+                pass
+            final = s.get_final_completion().choices[0].message.tool_calls
+        check([x.function.arguments for x in final] == [text for _, text in calls], "the helper sees the same calls")
+    whole = c.chat.completions.create(**asked).choices[0].message
+    check([x.function.arguments for x in whole.tool_calls] == [text for _, text in calls], "so does who waits for the whole")
+    answers = [{"role": "tool", "tool_call_id": x.id, "content": "5"} for x in whole.tool_calls]
+    r = c.chat.completions.create(**{**asked, "tool_choice": "none", "max_tokens": 8, "messages": ask["messages"] + [whole.to_dict()] + answers})
+    check(r.choices[0].message.tool_calls is None and r.choices[0].finish_reason in ("stop", "length"), "no call where none may be")
+    r = c.chat.completions.create(**{**asked, "tool_choice": "required", "max_tokens": 30})
+    check(r.choices[0].finish_reason == "length" or r.choices[0].message.tool_calls, "a call cut off says so")
+
 e = fails(openai.BadRequestError, 400, "a model without tools", lambda: c.chat.completions.create(**ask, tools=tools))
 check(e.param == "tools", "tools are named")
 e = fails(openai.BadRequestError, 400, "image", lambda: c.chat.completions.create(**{**ask, "messages": [{"role": "user", "content": [
     {"type": "image_url", "image_url": {"url": "data:"}}]}]}))
 check(e.param == "messages[0].content[0].type" and e.code == "unsupported_parameter", "the part is named")
 fails(openai.NotFoundError, 404, "no such model", lambda: c.chat.completions.create(**{**ask, "model": "huge"}))
+fails(openai.PermissionDeniedError, 403, "another origin", lambda: c.with_options(default_headers={"Origin": "http://other.example"}).chat.completions.create(**ask))
+fails(openai.ConflictError, 409, "delete a base", lambda: c.models.delete("tiny"))
+fails(openai.UnprocessableEntityError, 422, "a file that is no dataset", lambda: c.files.create(file=("bad.jsonl", b'{"messages":[]}'), purpose="fine-tune"))
 fails(openai.AuthenticationError, 401, "key", lambda: c.with_options(api_key="wrong").models.list())
 
 # Text.

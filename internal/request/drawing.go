@@ -1,4 +1,4 @@
-package openai
+package request
 
 import (
 	"bytes"
@@ -15,6 +15,15 @@ import (
 	"afina/internal/form"
 	"afina/internal/sampling"
 )
+
+// Answers are the answers that are asked for, and how to send them.
+type Answers struct {
+	Questions []assistant.Question // one for each choice
+	Each      int                  // how many of them in a row have the same prompt
+	Stream    bool
+	WithUsage bool // in the stream
+	Scores    bool // the probabilities of tokens are told
+}
 
 // drawing is what requests for chat and for text have in common: how tokens are
 // drawn, and how the answer is sent.
@@ -104,9 +113,12 @@ func (q *drawing) question(d config.Serve) (assistant.Question, error) {
 	}, nil
 }
 
-// wantsUsage reports whether a stream is to end with the usage.
-func (q *drawing) wantsUsage() bool {
-	return q.StreamOptions != nil && or(q.StreamOptions.IncludeUsage, false)
+// answers are n to each prompt, yet without questions.
+func (q *drawing) answers(n int, scores bool) *Answers {
+	return &Answers{
+		Each: n, Stream: or(q.Stream, false), Scores: scores,
+		WithUsage: q.StreamOptions != nil && or(q.StreamOptions.IncludeUsage, false),
+	}
 }
 
 func or[T any](p *T, fallback T) T {

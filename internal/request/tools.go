@@ -1,4 +1,4 @@
-package openai
+package request
 
 import (
 	"bytes"
@@ -61,7 +61,7 @@ const mostTools = 128
 
 // form is what the answer has to look like, and puts the tools into the
 // conversation.
-func (q *completionRequest) form(c *chat.Conversation) (f assistant.Form, err error) {
+func (q *Chat) form(c *chat.Conversation) (f assistant.Form, err error) {
 	if err := q.ResponseFormat.into(&f); err != nil {
 		return f, err
 	}
@@ -113,6 +113,9 @@ func (r *responseFormat) into(f *assistant.Form) error {
 		if r.Schema == nil || r.Schema.Name == "" {
 			return fault.New(fault.Invalid, "%s.json_schema.name is missing; set it", at).WithCode(form.CodeMissing).WithParam(at + ".json_schema.name")
 		}
+		if err := object(r.Schema.Schema, at+".json_schema.schema"); err != nil {
+			return err
+		}
 		f.Schema = []byte(r.Schema.Schema)
 		if harmless(r.Schema.Schema, nil) {
 			f.Schema, f.Object = nil, true
@@ -120,6 +123,14 @@ func (r *responseFormat) into(f *assistant.Form) error {
 		return nil
 	}
 	return wrong(at+".type", "%s.type is %.40q: it must be one of text, json_object, json_schema", at, r.Type)
+}
+
+// object checks that a schema is one: an object, or absent.
+func object(raw json.RawMessage, path string) error {
+	if !harmless(raw, nil) && bytes.TrimSpace(raw)[0] != '{' {
+		return fault.New(fault.Invalid, "%s must be an object", path).WithCode(form.CodeType).WithParam(path)
+	}
+	return nil
 }
 
 // toolChoice reads none, auto, required, or the function to call.
@@ -174,6 +185,9 @@ func tools(given []toolBody) (shown [][]byte, callable []schema.Tool, err error)
 			return nil, nil, wrong(at+".function.name", "%s.function.name %s is given twice", at, t.Function.Name)
 		}
 		call := schema.Tool{Name: t.Function.Name}
+		if err := object(t.Function.Parameters, at+".function.parameters"); err != nil {
+			return nil, nil, err
+		}
 		if !harmless(t.Function.Parameters, nil) {
 			call.Parameters = t.Function.Parameters
 		}
@@ -229,8 +243,11 @@ func (m *messageBody) calls(role chat.Role, path string) ([]chat.Call, error) {
 	var all []chat.Call
 	for i, c := range *m.Calls {
 		at := fmt.Sprintf("%s.tool_calls[%d]", path, i)
-		if c.Type != "function" && c.Type != "" || c.Function == nil {
-			return nil, unsupported(at+".type", "%s must be the call of a function", at)
+		if c.Type != "function" && c.Type != "" {
+			return nil, unsupported(at+".type", "%s.type %.40q is not supported: it must be function", at, c.Type)
+		}
+		if c.Function == nil {
+			return nil, fault.New(fault.Invalid, "%s.function is missing; set it to the call", at).WithCode(form.CodeMissing).WithParam(at + ".function")
 		}
 		if !functionName.MatchString(c.Function.Name) {
 			return nil, wrong(at+".function.name", "%s.function.name must have 1 to 64 letters, digits, _ or -", at)

@@ -1,19 +1,20 @@
-package openai
+package request
 
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"afina/internal/chat"
 	"afina/internal/config"
+	"afina/internal/door"
 	"afina/internal/fault"
 	"afina/internal/form"
 )
 
-// completionRequest is the body of POST /v1/chat/completions; Rest is read as a
-// drawing.
-type completionRequest struct {
+// Chat is the body of POST /v1/chat/completions; Rest is read as a drawing.
+type Chat struct {
 	Model    string        `json:"model" validate:"required,max=200"`
 	Messages []messageBody `json:"messages" validate:"required,min=1,max=4096"`
 
@@ -70,7 +71,7 @@ type partBody struct {
 }
 
 // claims are the parameters that would change the answer in ways we cannot.
-func (q *completionRequest) claims() []claim {
+func (q *Chat) claims() []claim {
 	const tools = "use tools"
 	return []claim{
 		{"best_of", q.BestOf, []string{"1"}, "all that are written are sent; use n"},
@@ -96,9 +97,28 @@ func (m *messageBody) claims(path string) []claim {
 	return all
 }
 
-// script turns the request into questions, with the defaults of the
-// configuration.
-func (q *completionRequest) script(draw *drawing, d config.Serve) (*script, error) {
+// ReadChat reads a request for chat, with the defaults of the configuration.
+func ReadChat(d *door.Door, r *http.Request, c config.Serve) (*Chat, *Answers, error) {
+	var ask Chat
+	if _, err := d.Decode(r, &ask); err != nil {
+		return nil, nil, err
+	}
+	draw, err := readDrawing(d, ask.Rest)
+	if err != nil {
+		return nil, nil, err
+	}
+	all, err := ask.answers(draw, c)
+	return &ask, all, err
+}
+
+// Checked reports whether the mathematics of the answer is to be looked at.
+func (q *Chat) Checked() bool { return or(q.MathCheck, false) || q.Candidates() > 1 }
+
+// Candidates is how many answers are to be written for the best of them.
+func (q *Chat) Candidates() int { return int(or(q.MathVerify, 1)) }
+
+// answers turns the request into questions.
+func (q *Chat) answers(draw *drawing, d config.Serve) (*Answers, error) {
 	if err := granted(q.claims()); err != nil {
 		return nil, err
 	}
@@ -118,14 +138,14 @@ func (q *completionRequest) script(draw *drawing, d config.Serve) (*script, erro
 		return nil, wrong("top_logprobs", "top_logprobs goes with logprobs; set logprobs to true")
 	}
 	n := int(or(draw.N, 1))
-	if n > 1 && (or(q.MathCheck, false) || or(q.MathVerify, 1) > 1) {
+	if n > 1 && q.Checked() {
 		return nil, unsupported("n", "n is not supported together with math_check and math_verify, which speak of one answer")
 	}
-	all := &script{each: n, stream: or(draw.Stream, false), withUsage: draw.wantsUsage(), form: talk{question.Logprobs}}
+	all := draw.answers(n, question.Logprobs)
 	for i := range n {
 		choice := question
 		choice.Sampling.Seed += uint64(i)
-		all.questions = append(all.questions, choice)
+		all.Questions = append(all.Questions, choice)
 	}
 	return all, nil
 }
@@ -154,6 +174,12 @@ func conversation(messages []messageBody) (chat.Conversation, error) {
 			}
 		}
 		c.Messages[i] = chat.Message{Role: role, Content: text}
+		if m.CallID != nil {
+			if c.Answered == nil {
+				c.Answered = map[int]string{}
+			}
+			c.Answered[i] = *m.CallID
+		}
 		if len(calls) > 0 {
 			if c.Calls == nil {
 				c.Calls = map[int][]chat.Call{}
