@@ -60,7 +60,7 @@ func (e *NumericError) Error() string {
 
 // New returns a pass whose cache has slots sequences of at most context tokens,
 // and never more than the model was made for; memory for keys and values grows
-// as positions are used. They are float16, with Exact float32.
+// as positions are used. They take 16 bits a number, with Exact 32.
 func New(m *model.Model, g *kernel.Gang, p kernel.Precision, slots, context int) *Pass {
 	if slots < 1 || context < 1 {
 		panic(fmt.Sprintf("forward: a pass of %d slots and a context of %d tokens", slots, context))

@@ -99,16 +99,19 @@ type laying struct {
 	short      bool // lay writes whole columns of 16: it leaves half a strip's last 32 out
 }
 
-// lay makes tiles of all tensors.
-func (a *pairing) lay(all ...laying) {
+// lay makes tiles of all tensors, and does for each strip what goes beside.
+func (a *pairing) lay(beside func(s int), all ...laying) {
 	a.g.span(len(a.list), 1, func(s, _ int) {
 		scr := a.g.borrow()
 		defer a.g.giveBack(scr)
-		for _, l := range all {
-			for head := range l.heads {
-				a.layStrip(scr, l, head, s)
+		for head := range a.kv * a.group {
+			for _, l := range all {
+				if head < l.heads {
+					a.layStrip(scr, l, head, s)
+				}
 			}
 		}
+		beside(s)
 	})
 }
 
@@ -167,7 +170,8 @@ func (a *pairing) forward(out, lse, q, k, v []float32, n int) {
 	many, few := a.words(a.kv*a.group), a.words(a.kv)
 	room := scr.uint32s(many + 2*few)
 	queries, keys, values := room[:many], room[many:many+few], room[many+few:]
-	a.lay(a.ofQueries(q, queries, a.loops.layRowsTurned, false), a.ofKeys(k, keys, a.loops.layRows, false), a.ofKeys(v, values, a.loops.layPairsTurned, true))
+	a.lay(func(int) {}, a.ofQueries(q, queries, a.loops.layRowsTurned, false),
+		a.ofKeys(k, keys, a.loops.layRows, false), a.ofKeys(v, values, a.loops.layPairsTurned, true))
 	var at [2][]*uint32 // the strips
 	for i, words := range [][]uint32{keys, values} {
 		for j := range a.kv * len(a.list) {

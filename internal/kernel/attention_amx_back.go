@@ -61,10 +61,10 @@ func (b *pairsBack) backward(dout, out, lse, q, k, v []float32, n int) {
 	b.lse, b.delta, b.sums = floats[:rows], floats[rows:2*rows], floats[2*rows:]
 
 	l := b.loops
-	b.lay(b.ofQueries(q, b.qTurned, l.layRowsTurned, false), b.ofQueries(dout, b.doutTurned, l.layRowsTurned, false),
+	b.lay(func(s int) { b.deltas(dout, out, lse, n, s) },
+		b.ofQueries(q, b.qTurned, l.layRowsTurned, false), b.ofQueries(dout, b.doutTurned, l.layRowsTurned, false),
 		b.ofQueries(q, b.qPairs, l.layPairs, true), b.ofQueries(dout, b.doutPairs, l.layPairs, true),
 		b.ofKeys(k, b.k, l.layRows, false), b.ofKeys(v, b.v, l.layRows, false), b.ofKeys(k, b.kPairs, l.layPairsTurned, true))
-	b.deltas(dout, out, lse, n)
 	for b.lo = 0; b.lo < len(b.list); b.lo = b.hi {
 		b.hi, b.heads, b.step = b.wave(b.lo)
 		from := b.list[b.lo].see
@@ -99,24 +99,22 @@ func (b *pairsBack) mostScores() (most int) {
 	return most
 }
 
-// deltas writes Σ dout·out and the logarithms of each query. dout is rounded as in
-// dout·v, lest what is left of a weight near 1 be the error of rounding.
-func (b *pairsBack) deltas(dout, out, lse []float32, n int) {
-	d := b.h.Dim
-	b.g.span(len(b.list), 1, func(s, _ int) {
-		t := b.list[s]
-		for head := range b.kv * b.group {
-			at := (head*len(b.list) + s) * stripTokens
-			logs, deltas := b.lse[at:][:stripTokens], b.delta[at:][:stripTokens]
-			clear(logs)
-			clear(deltas)
-			for i := range t.hi - t.lo {
-				logs[i] = lse[head*n+t.lo+i] * math.Log2E
-			}
-			row := (t.lo*b.h.Query + head) * d
-			b.loops.roundedDots(t.hi-t.lo, d, &dout[row], &out[row], b.h.Query*d, &deltas[0])
+// deltas writes Σ dout·out and the logarithms of each query of a strip. dout is
+// rounded as in dout·v, lest what is left of a weight near 1 be the error of
+// rounding.
+func (b *pairsBack) deltas(dout, out, lse []float32, n, s int) {
+	t, d := b.list[s], b.h.Dim
+	for head := range b.kv * b.group {
+		at := (head*len(b.list) + s) * stripTokens
+		logs, deltas := b.lse[at:][:stripTokens], b.delta[at:][:stripTokens]
+		clear(logs)
+		clear(deltas)
+		for i := range t.hi - t.lo {
+			logs[i] = lse[head*n+t.lo+i] * math.Log2E
 		}
-	})
+		row := (t.lo*b.h.Query + head) * d
+		b.loops.roundedDots(t.hi-t.lo, d, &dout[row], &out[row], b.h.Query*d, &deltas[0])
+	}
 }
 
 // scores is where the gradients of the scores of a head lie, those of queries s by

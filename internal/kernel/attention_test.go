@@ -369,7 +369,11 @@ func TestAttentionCached(t *testing.T) {
 					want, got := a.zeros(len(q)), a.zeros(len(q))
 					plain.AttentionCached(want, q, lanes, 1, keep)
 					g.AttentionCached(got, q, lanes, 1, keep)
-					compare(t, "out", got, want, 3e-6, 2e-6)
+					if level == kernel.AMX && half && c.h.Dim%32 == 0 { // the twin reads the same keys and values
+						near(t, "out", got, want)
+					} else {
+						compare(t, "out", got, want, 3e-6, 2e-6)
+					}
 					// Alone, every lane gets the same bits.
 					size := c.h.Query * c.h.Dim
 					for i := range lanes {

@@ -16,16 +16,19 @@ const PageKeys = panel
 type Keeping struct {
 	Layers int
 	Heads  Heads
-	Half   bool // as float16; else float32
+	Half   bool // as 16 bits: bfloat16 on levels with tiles of it, else float16; else float32
 }
 
 // Page holds keys and values of PageKeys positions in all layers. Of a layer and
 // key head the keys lie transposed, so that scores need not turn them:
 //
 //	(Layers, KV, 2): keys (Dim, PageKeys), values (PageKeys, Dim)
+//
+// Tiles of bfloat16 lie as attendLoops reads a strip instead.
 type Page struct {
-	full []float32
-	half []uint16
+	full   []float32
+	half   []uint16
+	paired bool // half is tiles of bfloat16, else float16
 }
 
 // NewPage returns a page of any content, outside the Go heap.
@@ -34,7 +37,7 @@ func (g *Gang) NewPage(k Keeping) (*Page, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make room for keys and values: %w", err)
 	}
-	p := new(Page)
+	p := &Page{paired: g.pairedPages(k)}
 	if k.Half {
 		p.half = unsafe.Slice((*uint16)(unsafe.Pointer(&b[0])), len(b)/2)
 	} else {
@@ -91,9 +94,12 @@ func (g *Gang) Remember(k, v []float32, lanes []Lane, layer int, keep Keeping) {
 			for kv := range h.KV {
 				from := (i*h.KV + kv) * h.Dim
 				to := keep.at(layer, kv)
-				if keep.Half {
+				switch {
+				case page.paired:
+					g.keepPairs(page.half[to:to+2*keep.size()], k[from:from+h.Dim], v[from:from+h.Dim], slot, half[:])
+				case keep.Half:
 					keepHalf(g.half, page.half[to:to+2*keep.size()], k[from:from+h.Dim], v[from:from+h.Dim], slot, half[:])
-				} else {
+				default:
 					keepFull(page.full[to:to+2*keep.size()], k[from:from+h.Dim], v[from:from+h.Dim], slot)
 				}
 			}
@@ -138,7 +144,12 @@ func (g *Gang) AttentionCached(out, q []float32, lanes []Lane, layer int, keep K
 	checkLanes(lanes, keep)
 	mustHold("q of AttentionCached", len(q), len(lanes)*h.Query*h.Dim)
 	mustHold("out of AttentionCached", len(out), len(lanes)*h.Query*h.Dim)
-	if g.tiled(h) {
+	switch paired := len(lanes) > 0 && lanes[0].Pages[0].paired; {
+	case paired && g.attending() != nil:
+		g.cachedPairs(out, q, lanes, layer, keep)
+		runtime.KeepAlive(lanes)
+		return
+	case g.tiled(h) && !paired:
 		g.cachedTiles(out, q, lanes, layer, keep)
 		runtime.KeepAlive(lanes)
 		return
@@ -157,9 +168,29 @@ func checkLanes(lanes []Lane, keep Keeping) {
 	}
 }
 
+// key and value are number i of a position of a head, whose keys begin at element
+// at.
+func (p *Page) key(at, i, slot int) float64 {
+	if p.paired {
+		word, part := rowWord(slot, i)
+		return p.number(at + 2*word + part)
+	}
+	return p.number(at + i*PageKeys + slot)
+}
+
+func (p *Page) value(at, i, slot, dim int) float64 {
+	if p.paired {
+		return p.number(at + (dim+i)*PageKeys + slot)
+	}
+	return p.number(at + (PageKeys+slot)*dim + i)
+}
+
 // number is element i of a page.
 func (p *Page) number(i int) float64 {
-	if p.half != nil {
+	switch {
+	case p.paired:
+		return float64(math.Float32frombits(uint32(p.half[i]) << 16))
+	case p.half != nil:
 		return float64(quant.F16ToF32(p.half[i]))
 	}
 	return float64(p.full[i])
@@ -174,7 +205,7 @@ func cachedGeneric(out, q []float32, l Lane, row, head, layer int, keep Keeping)
 	for j := range scores {
 		page, dot := l.Pages[j/PageKeys], 0.0
 		for i, x := range qi {
-			dot += float64(x) * page.number(at+i*PageKeys+j%PageKeys)
+			dot += float64(x) * page.key(at, i, j%PageKeys)
 		}
 		scores[j] = float64(h.Scale) * dot
 		top = max(top, scores[j])
@@ -184,7 +215,7 @@ func cachedGeneric(out, q []float32, l Lane, row, head, layer int, keep Keeping)
 		page, p := l.Pages[j/PageKeys], math.Exp(s-top)
 		sum += p
 		for i := range acc {
-			acc[i] += p * page.number(at+keep.size()+j%PageKeys*d+i)
+			acc[i] += p * page.value(at, i, j%PageKeys, d)
 		}
 	}
 	for i, x := range acc {

@@ -18,7 +18,7 @@ type bundle struct {
 // other (a piece of a prompt), share their keys.
 func (g *Gang) cachedTiles(out, q []float32, lanes []Lane, layer int, keep Keeping) {
 	h := keep.Heads
-	bundles, chunks, parts := bundleLanes(lanes, h)
+	bundles, chunks, parts := bundleLanes(lanes, h, queryTile)
 	scr := g.borrowOwn()
 	defer g.giveBack(scr)
 	kept := scr.float32s(parts * (h.Dim + 2))
@@ -45,9 +45,10 @@ func (g *Gang) cachedTiles(out, q []float32, lanes []Lane, layer int, keep Keepi
 	}
 }
 
-// bundleLanes groups the lanes and numbers the chunks: piece by key head.
-func bundleLanes(lanes []Lane, h Heads) (bundles []bundle, chunks, parts int) {
-	most := queryTile / (h.Query / h.KV)
+// bundleLanes groups the lanes, so that a bundle has at most so many rows, and
+// numbers the chunks: piece by key head.
+func bundleLanes(lanes []Lane, h Heads, rows int) (bundles []bundle, chunks, parts int) {
+	most := rows / (h.Query / h.KV)
 	for lo := 0; lo < len(lanes); {
 		hi, longest := lo, 0
 		for hi < len(lanes) && hi-lo < most && lanes[hi].follows(lanes[lo]) {

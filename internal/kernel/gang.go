@@ -76,6 +76,7 @@ type scratch struct {
 	home   *shelf
 	floats []float32
 	pairs  []uint32
+	at     []*uint32 // strips of keys and values
 	loops  gathered
 	parts  []lowPart
 	outer  int                       // chunks of the outer halves of parts
@@ -135,6 +136,14 @@ func (s *scratch) float32s(n int) []float32 {
 		s.floats = aligned[float32](n)
 	}
 	return s.floats[:n]
+}
+
+// strips returns room for two pointers to each of n strips.
+func (s *scratch) strips(n int) (keys, values []*uint32) {
+	if len(s.at) < 2*n {
+		s.at = make([]*uint32, 2*n)
+	}
+	return s.at[:n], s.at[n : 2*n]
 }
 
 // uint32s returns n pairs of bfloat16 with any content, on a cache line.
