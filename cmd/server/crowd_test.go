@@ -38,6 +38,8 @@ type crowd struct {
 	same    int               // answers that were there already, and were the same
 	first   []time.Duration   // until the first text of a stream
 	tokens  int
+	last    time.Time     // when a client last read a text
+	silence time.Duration // the longest in which none did
 	faults  []string
 }
 
@@ -95,6 +97,7 @@ func (c *crowd) run(ctx context.Context, n int, seed uint64) {
 		total += a.weight
 		c.kinds[a.name] = &tally{statuses: map[int]int{}}
 	}
+	c.last = time.Now()
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
@@ -111,7 +114,12 @@ func (c *crowd) run(ctx context.Context, n int, seed uint64) {
 				for _, a := range acts {
 					if at -= a.weight; at < 0 {
 						p.doing = c.kinds[a.name]
-						c.note(ctx, a.name, a.do(p, ctx))
+						err := a.do(p, ctx)
+						c.note(ctx, a.name, err)
+						var busy refusal
+						if errors.As(err, &busy) { // tries again when it may help, if it has the patience
+							pause(ctx, min(busy.after, time.Duration(1+p.rng.IntN(8))*time.Second))
+						}
 						break
 					}
 				}
@@ -136,7 +144,10 @@ func pick[T any](rng *rand.Rand, all ...T) T { return all[rng.IntN(len(all))] }
 var errLeft = errors.New("left")
 
 // refusal is a 429 or a 503.
-type refusal struct{ status int }
+type refusal struct {
+	status int
+	after  time.Duration
+}
 
 func (r refusal) Error() string { return "status " + strconv.Itoa(r.status) }
 
@@ -224,10 +235,11 @@ func (p *person) send(ctx context.Context, path string, body any) (*http.Respons
 	if err != nil {
 		return nil, err
 	}
-	if err := p.due(resp, e); err != nil {
+	after, err := p.due(resp, e)
+	if err != nil {
 		return nil, fmt.Errorf("%w\n\tto %s", err, text)
 	}
-	return nil, refusal{resp.StatusCode}
+	return nil, refusal{resp.StatusCode, after}
 }
 
 func (p *person) call(ctx context.Context, method, path, kind string, body io.Reader) (*http.Response, error) {
@@ -277,21 +289,29 @@ func envelopeOf(resp *http.Response) (failure, error) {
 	return f, nil
 }
 
-// due checks that a request was refused because there was no room.
-func (p *person) due(resp *http.Response, f failure) error {
+// due checks that a request was refused because there was no room, and returns
+// when it may be sent again.
+func (p *person) due(resp *http.Response, f failure) (time.Duration, error) {
 	after, err := strconv.Atoi(resp.Header.Get("Retry-After"))
 	if err != nil || after < 1 || f.Code == nil {
-		return fmt.Errorf("status %d, Retry-After %q: %s", resp.StatusCode, resp.Header.Get("Retry-After"), *f.Message)
+		return 0, fmt.Errorf("status %d, Retry-After %q: %s", resp.StatusCode, resp.Header.Get("Retry-After"), *f.Message)
 	}
 	var running, waiting int
 	_, err = fmt.Sscanf(*f.Message, "%d requests are being answered and %d wait;", &running, &waiting)
-	switch {
-	case resp.StatusCode == http.StatusServiceUnavailable && *f.Code == "overloaded" && err == nil && running+waiting >= p.busy:
-		return nil
-	case resp.StatusCode == http.StatusServiceUnavailable && *f.Code == "not_ready" && strings.Contains(*f.Message, "in the middle of a long step"):
-		return nil
+	full := *f.Code == "overloaded" && err == nil && running+waiting >= p.busy
+	learning := *f.Code == "not_ready" && strings.Contains(*f.Message, "in the middle of a long step")
+	if resp.StatusCode != http.StatusServiceUnavailable || !full && !learning {
+		return 0, fmt.Errorf("status %d %s was not due: %s", resp.StatusCode, *f.Code, *f.Message)
 	}
-	return fmt.Errorf("status %d %s was not due: %s", resp.StatusCode, *f.Code, *f.Message)
+	return time.Duration(after) * time.Second, nil
+}
+
+// heard notes that a client has read a text.
+func (c *crowd) heard() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	c.silence, c.last = max(c.silence, now.Sub(c.last)), now
 }
 
 // reading is how a stream is read: 0 and none are to the end, at once.
@@ -336,6 +356,9 @@ func (p *person) stream(ctx context.Context, q map[string]any, how reading) erro
 		}
 		if err != nil {
 			return fmt.Errorf("event %d: %w", events, err)
+		}
+		if s.texts > 0 {
+			p.heard()
 		}
 		if s.texts == 1 && s.first == 0 {
 			s.first = time.Since(began)

@@ -35,6 +35,10 @@ const (
 	// and that answers have to give way.
 	soakCache = 160 << 20
 
+	// soakSilence is for how long all clients together may hear nothing: a pass takes
+	// less than a second, beside a job and whatever else the machine does.
+	soakSilence = 10 * time.Second
+
 	// soakSlope is how many MiB a minute the process may grow by after the first
 	// minute. An answer comes to its end ten times a second or so; one that left
 	// 10 KiB behind, as a goroutine with its stack and its request does, would be
@@ -97,12 +101,18 @@ func TestSoak(t *testing.T) {
 	after := s.settled(before)
 	t.Logf("after: %v", after)
 	t.Logf("%d clients for %v, seed %d\n%s", soakClients, length, seed, c.table())
+	if c.kinds["stream"].whole == 0 {
+		t.Fatal("no stream came to its end")
+	}
 	slices.Sort(c.first)
 	quantile := func(q float64) time.Duration {
 		return c.first[int(q*float64(len(c.first)-1))].Round(time.Millisecond)
 	}
-	t.Logf("pieces of text read: %d; first text after %v (median), %v (95 %%); %d answers were asked for again and were the same; the job made steps %d to %d",
-		c.tokens, quantile(0.5), quantile(0.95), c.same, begun.Progress.Step, trained.Progress.Step)
+	t.Logf("pieces of text read: %d, with at most %v between two; first text after %v (median), %v (95 %%); %d answers were asked for again and were the same; the job made steps %d to %d",
+		c.tokens, c.silence.Round(time.Millisecond), quantile(0.5), quantile(0.95), c.same, begun.Progress.Step, trained.Progress.Step)
+	if c.silence > soakSilence {
+		t.Errorf("for %v nobody was answered", c.silence)
+	}
 	for _, f := range c.faults {
 		t.Error(f)
 	}
