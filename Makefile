@@ -8,7 +8,7 @@ ROWS     =
 ROUNDS   = 5
 
 .DEFAULT_GOAL = help
-.PHONY: help build model demo serve test test-avx2 check bench bench-phi2 microbench generate sdk fuzz-api
+.PHONY: help build model demo serve test test-avx2 check bench bench-phi2 microbench generate sdk fuzz-api soak
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/	/'
@@ -42,6 +42,11 @@ FUZZ = 600
 
 fuzz-api: build sdk ## schemathesis over the whole API of a real server, FUZZ seconds (600)
 	go test -count=1 -timeout 0 -run TestFuzzAPI -v ./cmd/server/ -fuzz-api $(FUZZ)s
+
+SOAK = 10m
+
+soak: model ## 64 clients come, stream, stall and leave while a job trains, for SOAK (10m)
+	go test -count=1 -timeout 0 -run TestSoak -v ./cmd/server/ -soak $(SOAK)
 
 check: ## formatting, vet, staticcheck, race, the build without assembly, generated files
 	@test -z "$$(gofmt -l cmd internal)" || { gofmt -l cmd internal; exit 1; }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"afina/internal/dashboard"
+	"afina/internal/jobs"
 )
 
 // TestPolicy: the policy allows every style and script of the page, by the hash
@@ -58,6 +59,9 @@ func TestWords(t *testing.T) {
 	}
 	for _, m := range regexp.MustCompile(`\bt\.(\w+)`).FindAllStringSubmatch(string(script), -1) {
 		used[m[1]] = true
+	}
+	for _, state := range []jobs.State{jobs.Queued, jobs.Paused, jobs.Running, jobs.Succeeded, jobs.Failed, jobs.Cancelled} {
+		used[string(state)] = true
 	}
 	_, tables, _ := strings.Cut(string(script), "const words")
 	en, rest, _ := strings.Cut(tables, "  es: {")

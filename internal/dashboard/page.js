@@ -11,7 +11,7 @@ const words = {
     progress: "Progress", trainLoss: "Train loss", evalLoss: "Held-out loss", trainAccuracy: "Tokens right", evalAccuracy: "Held-out tokens right", left: "Time left", cancel: "Cancel",
     curve: "Curve", chat: "Chat", model: "Model", newChat: "New conversation", message: "Message", send: "Send", stop: "Stop",
     keyTitle: "API key", keyText: "This server asks for an API key. It is kept until you close this tab.", key: "Key", open: "Open",
-    none: "None yet", queued: "queued", running: "running", succeeded: "done", failed: "failed", cancelled: "cancelled",
+    none: "None yet", queued: "queued", paused: "paused", pause: "Pause", resume: "Resume", running: "running", succeeded: "done", failed: "failed", cancelled: "cancelled",
     stepLabel: "Step", step: (a, b) => `step ${a} of ${b}`, sure: (name) => `Delete ${name}?`, lineAt: (p) => `Line ${p.line}: ${p.message} (${p.path})`,
     caption: (name) => `Loss of ${name} by step, and the share of tokens it would have chosen`, noNetwork: "The server does not answer.", lengthLimit: "… (cut off at the length limit)",
   },
@@ -24,7 +24,7 @@ const words = {
     progress: "Progreso", trainLoss: "Pérdida (entren.)", evalLoss: "Pérdida (reserva)", trainAccuracy: "Tokens acertados", evalAccuracy: "Acertados (reserva)", left: "Tiempo restante", cancel: "Cancelar",
     curve: "Curva", chat: "Chat", model: "Modelo", newChat: "Conversación nueva", message: "Mensaje", send: "Enviar", stop: "Parar",
     keyTitle: "Clave de la API", keyText: "Este servidor pide una clave. Se guarda hasta que cierres esta pestaña.", key: "Clave", open: "Entrar",
-    none: "Aún no hay", queued: "en cola", running: "en marcha", succeeded: "terminado", failed: "fallido", cancelled: "cancelado",
+    none: "Aún no hay", queued: "en cola", paused: "en pausa", pause: "Pausar", resume: "Reanudar", running: "en marcha", succeeded: "terminado", failed: "fallido", cancelled: "cancelado",
     stepLabel: "Paso", step: (a, b) => `paso ${a} de ${b}`, sure: (name) => `¿Borrar ${name}?`, lineAt: (p) => `Línea ${p.line}: ${p.message} (${p.path})`,
     caption: (name) => `Pérdida de ${name} por paso, y qué parte de los tokens habría elegido`, noNetwork: "El servidor no responde.", lengthLimit: "… (cortado por el límite de longitud)",
   },
@@ -201,6 +201,14 @@ function duration(seconds) {
   return s >= 3600 ? `${Math.floor(s / 3600)}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)}` : `${Math.floor(s / 60)}:${two(s % 60)}`;
 }
 
+// steer tells the server what to do with a job, and shows what it is then. One
+// that runs is told of by its events when it has come to its end or a rest.
+const steer = (j, what) => attempt(async () => {
+  const now = await (await call("POST", `/jobs/${j.id}/${what}`)).json();
+  take(j.id, "state", now);
+  watch(j.id);
+});
+
 function row(j) {
   const p = j.progress;
   const bar = el("progress", { max: p.steps || 1, value: p.step, title: t.step(p.step, p.steps) });
@@ -213,7 +221,8 @@ function row(j) {
         if (shown === j.id) show(null);
         drawJobs();
       }))
-    : button(t.cancel, () => attempt(() => call("POST", `/jobs/${j.id}/cancel`)));
+    : button(t.cancel, () => steer(j, "cancel"));
+  const halt = j.status === "paused" ? "resume" : "pause";
   const r = el("tr", {},
     el("th", { scope: "row", textContent: titleOf(j) }),
     cell(j.error ? `${t[j.status]}: ${j.error.message}` : t[j.status]),
@@ -221,7 +230,8 @@ function row(j) {
     cell(p.step ? decimal(p.train_loss) : "–", "number"),
     cell(decimal(p.eval_loss), "number"),
     cell(j.status === "running" && p.step ? duration(p.eta_seconds) : "–"),
-    el("td", {}, button(t.curve, () => show(j.id)), " ", end));
+    el("td", {}, button(t.curve, () => show(j.id)), " ",
+      over(j) ? null : button(t[halt], () => steer(j, halt)), " ", end));
   r.setAttribute("aria-current", String(shown === j.id));
   return r;
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -179,9 +180,9 @@ func (d *Door) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusConflict, http.StatusInsufficientStorage:
 		h.Set("X-Should-Retry", "false") // OpenAI's clients would
 	case http.StatusTooManyRequests:
-		h.Set("Retry-After", "5")
+		h.Set("Retry-After", pause(Ended(r, err), 5))
 	case http.StatusServiceUnavailable:
-		h.Set("Retry-After", "10")
+		h.Set("Retry-After", pause(Ended(r, err), 10))
 		if *e.Error.Code == "timeout" {
 			h.Set("X-Should-Retry", "false") // it would take as long again
 		}
@@ -189,6 +190,16 @@ func (d *Door) Fail(w http.ResponseWriter, r *http.Request, err error) {
 		h.Set("Connection", "close") // the rest of the body is not read
 	}
 	d.Write(w, status, e)
+}
+
+// pause is after how many seconds trying again may help: what the room that had
+// no room says, or else a guess.
+func pause(err error, guess int) string {
+	var f *fault.Error
+	if errors.As(err, &f) && f.Retry > 0 {
+		guess = max(1, int(math.Ceil(f.Retry.Seconds())))
+	}
+	return strconv.Itoa(guess)
 }
 
 // Write sends value as JSON.

@@ -8,9 +8,14 @@ import (
 
 // admit gives free slots, and memory, to those who wait.
 func (e *Engine) admit() {
+	var turn *client // for whom another's request has just given way
 	for {
 		e.mu.Lock()
-		c := e.queue.next()
+		c := turn
+		// By order it could be the turn of who gave way, again and again.
+		if turn = nil; c == nil || len(c.waiting) == 0 {
+			c = e.queue.next()
+		}
 		if c == nil {
 			e.mu.Unlock()
 			return
@@ -24,6 +29,7 @@ func (e *Engine) admit() {
 				return
 			}
 			e.giveWay(e.youngest(greedy.name))
+			turn = c
 			continue
 		}
 		if !e.fits(c.waiting[0]) {

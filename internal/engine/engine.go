@@ -131,11 +131,13 @@ func (o Options) Fill() Options {
 	return o
 }
 
-// Event is what an observer is told after each pass.
+// Event is what an observer is told after each pass, and, without a pass, when
+// nobody is left to run for.
 type Event struct {
 	Prompt, Generated int   // tokens of this pass
 	Running, Waiting  int   // requests
 	Bytes             int64 // of keys and values
+	Held, Remembered  int   // pages that only running requests hold; pages in the tree
 	Seconds           float64
 }
 
@@ -162,6 +164,7 @@ type Engine struct {
 	reading []int // slots that read a prompt, in the order of their turn
 	asking  []int // slots that draw
 	turn    int   // number of passes run
+	idle    bool  // the observer knows that nobody runs
 	cost    cost
 }
 
@@ -171,7 +174,7 @@ func New(pass *forward.Pass, o Options) *Engine {
 	o.Slots = min(o.Slots, pass.Slots())
 	o.Context = min(o.Context, pass.Context())
 	return &Engine{
-		pass: pass, opts: o, wake: make(chan struct{}, 1), slots: make([]slot, o.Slots), tree: newTree(pass),
+		pass: pass, opts: o, wake: make(chan struct{}, 1), slots: make([]slot, o.Slots), tree: newTree(pass), idle: true,
 		// One more than a context has: its last page may be shared, and is copied then.
 		pages: max(int(o.Memory/pass.PageBytes()), pagesFor(o.Context)+1),
 	}

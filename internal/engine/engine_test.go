@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -540,4 +541,42 @@ func TestPoisonedAdapter(t *testing.T) {
 	if again, _, err := all(e, engine.Request{Prompt: prompt(4, 1), Limit: 20}); err != nil || !slices.Equal(again, want) {
 		t.Errorf("after the panic: %v, %v", again, err)
 	}
+}
+
+// TestNewcomer: one client has every slot when another comes, who gets one at
+// once, although both have had as much as the other so far.
+func TestNewcomer(t *testing.T) {
+	b := newBench(t)
+	e := b.engine(engine.Options{Slots: 2, Context: 256})
+	start(t, e)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	writing := make(chan struct{}, 2)
+	answered := make(chan struct{})
+	for i := range int32(2) {
+		wg.Go(func() {
+			n := 0
+			for _, err := range e.Generate(ctx, engine.Request{Prompt: prompt(4, i), Limit: 200, Client: "first"}) {
+				if err != nil {
+					t.Error(err)
+				}
+				if n++; n == 1 {
+					writing <- struct{}{}
+				}
+			}
+		})
+	}
+	<-writing
+	<-writing
+	wg.Go(func() {
+		defer close(answered)
+		for _, err := range e.Generate(ctx, engine.Request{Prompt: prompt(4, 7), Limit: 3, Client: "second"}) {
+			if err != nil {
+				t.Errorf("the newcomer: %v", err)
+			}
+		}
+	})
+	<-answered
+	wg.Wait()
 }

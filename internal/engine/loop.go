@@ -40,6 +40,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
+			e.rest()
 			select {
 			case <-ctx.Done():
 			case <-e.wake:
@@ -162,7 +163,17 @@ func (e *Engine) fail(i int, err error) {
 	e.leaveSlot(i, false)
 }
 
+// rest tells, once, that nobody runs: who left after the last pass would else be
+// counted until the next.
+func (e *Engine) rest() {
+	if !e.idle {
+		e.tell(Event{}, time.Now())
+		e.idle = true
+	}
+}
+
 func (e *Engine) tell(event Event, start time.Time) {
+	e.idle = false
 	if e.Observe == nil {
 		return
 	}
@@ -170,6 +181,8 @@ func (e *Engine) tell(event Event, start time.Time) {
 	event.Running, event.Waiting = e.running, e.queue.length
 	e.mu.Unlock()
 	event.Bytes = e.pass.Bytes()
+	event.Remembered = e.tree.order.Len()
+	event.Held = e.pass.Used() - event.Remembered
 	event.Seconds = time.Since(start).Seconds()
 	e.Observe(event)
 }

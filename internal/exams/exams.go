@@ -253,3 +253,14 @@ func (q *Queue) Cancel(ctx context.Context, id string) (Evaluation, error) {
 	q.mu.Unlock()
 	return q.fresh(e), nil
 }
+
+// Delete removes an evaluation and its report. One that is not over is
+// fault.Conflict.
+func (q *Queue) Delete(ctx context.Context, id string) error {
+	return q.store.DeleteEvaluation(ctx, id, func(row store.Evaluation) error {
+		if state := jobs.State(row.State); !state.Over() {
+			return fault.New(fault.Conflict, "%s is %s; cancel it first", id, state).WithCode("evaluation_not_finished")
+		}
+		return nil
+	})
+}

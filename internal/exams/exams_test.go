@@ -166,6 +166,11 @@ func TestCancel(t *testing.T) {
 		t.Fatal(err)
 	}
 	becomes(t, q, first.ID, jobs.Running)
+	for _, id := range []string{first.ID, second.ID} {
+		if err := q.Delete(t.Context(), id); fault.KindOf(err) != fault.Conflict {
+			t.Errorf("deleted before it was over: %v", err)
+		}
+	}
 	if e, err := q.Cancel(t.Context(), second.ID); err != nil || e.Status != jobs.Cancelled {
 		t.Errorf("a queued one: %+v, %v", e, err)
 	}
@@ -173,6 +178,15 @@ func TestCancel(t *testing.T) {
 		t.Fatal(err)
 	}
 	becomes(t, q, first.ID, jobs.Cancelled)
+	if err := q.Delete(t.Context(), second.ID); err != nil {
+		t.Error(err)
+	}
+	if _, err := q.Find(t.Context(), second.ID); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("the deleted one: %v", err)
+	}
+	if err := q.Delete(t.Context(), second.ID); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("deleted again: %v", err)
+	}
 	_, err := q.Cancel(t.Context(), first.ID)
 	if fault.KindOf(err) != fault.Conflict {
 		t.Errorf("a second time: %v", err)

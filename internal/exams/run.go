@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"afina/internal/evaluate"
+	"afina/internal/fault"
 	"afina/internal/jobs"
 	"afina/internal/store"
 )
@@ -60,12 +61,12 @@ func (q *Queue) next(ctx context.Context) error {
 	defer q.hold("", nil)
 	e, err := read(q.store.ChangeEvaluation(kept, rows[0].ID, func(row *store.Evaluation) error {
 		if row.State != string(jobs.Queued) {
-			return errNone // cancelled a moment ago
+			return errNone
 		}
 		row.State, row.Started, row.Progress = string(jobs.Running), now(), 0
 		return nil
 	}))
-	if errors.Is(err, errNone) {
+	if errors.Is(err, errNone) || fault.KindOf(err) == fault.NotFound { // cancelled a moment ago, and perhaps deleted
 		return nil
 	}
 	if err != nil {

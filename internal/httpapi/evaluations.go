@@ -18,6 +18,7 @@ type Exams interface {
 	Find(ctx context.Context, id string) (exams.Evaluation, error)
 	List(ctx context.Context, after string, limit int) ([]exams.Evaluation, bool, error)
 	Cancel(ctx context.Context, id string) (exams.Evaluation, error)
+	Delete(ctx context.Context, id string) error
 }
 
 func (s *Server) createEvaluation(r *http.Request) (int, any, error) {
@@ -52,6 +53,14 @@ func (s *Server) cancelEvaluation(r *http.Request) (int, any, error) {
 	}
 	e, err := s.Exams.Cancel(r.Context(), door.Param(r, "id"))
 	return http.StatusAccepted, e, err
+}
+
+func (s *Server) deleteEvaluation(r *http.Request) (int, any, error) {
+	id := door.Param(r, "id")
+	if err := s.Exams.Delete(r.Context(), id); err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, deleted{id, "evaluation", true}, nil
 }
 
 // reportFormats are those of a report, the first by default.

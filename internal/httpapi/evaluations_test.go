@@ -20,6 +20,7 @@ type fakeExams struct {
 	find   func(id string) (exams.Evaluation, error)
 	list   func(after string, limit int) ([]exams.Evaluation, bool, error)
 	cancel func(id string) (exams.Evaluation, error)
+	delete func(id string) error
 }
 
 func (f *fakeExams) Submit(_ context.Context, s exams.Spec) (exams.Evaluation, error) {
@@ -32,6 +33,7 @@ func (f *fakeExams) List(_ context.Context, after string, limit int) ([]exams.Ev
 func (f *fakeExams) Cancel(_ context.Context, id string) (exams.Evaluation, error) {
 	return f.cancel(id)
 }
+func (f *fakeExams) Delete(_ context.Context, id string) error { return f.delete(id) }
 
 // anEvaluation is one that has succeeded, with everything in its report.
 func anEvaluation() exams.Evaluation {
@@ -66,6 +68,12 @@ func TestEvaluations(t *testing.T) {
 		cancel: func(id string) (exams.Evaluation, error) {
 			return e, fault.New(fault.Conflict, "%s is over", id).WithCode("already_finished")
 		},
+		delete: func(id string) error {
+			if id != e.ID {
+				return fault.New(fault.Conflict, "%s is running", id).WithCode("evaluation_not_finished")
+			}
+			return nil
+		},
 	}
 	s := h.open(t)
 	r := s.send("POST", "/evaluations", `{"model":"mates","dataset":"x","questions":-1,"verify":8}`)
@@ -91,6 +99,10 @@ func TestEvaluations(t *testing.T) {
 		t.Error(r.status, r.text)
 	}
 	s.refused(s.send("POST", "/evaluations/"+e.ID+"/cancel", ""), 409, "already_finished", "", "is over")
+	s.refused(s.send("DELETE", "/evaluations/eval_other", ""), 409, "evaluation_not_finished", "", "is running")
+	if r = s.send("DELETE", "/evaluations/"+e.ID, ""); r.status != http.StatusOK || strings.TrimSpace(r.text) != `{"id":"`+e.ID+`","object":"evaluation","deleted":true}` {
+		t.Error(r.status, r.text)
+	}
 }
 
 func TestEvaluationReports(t *testing.T) {

@@ -160,6 +160,7 @@ func (s *Server) routes() *chi.Mux {
 	r.Post("/evaluations", d.Answer(s.createEvaluation))
 	r.Get("/evaluations", d.Answer(s.listEvaluations))
 	r.Get("/evaluations/{id}", d.Answer(s.findEvaluation))
+	r.Delete("/evaluations/{id}", d.Answer(s.deleteEvaluation))
 	r.Get("/evaluations/{id}/report", d.Streaming(s.evaluationReport))
 	r.Post("/evaluations/{id}/cancel", d.Answer(s.cancelEvaluation))
 

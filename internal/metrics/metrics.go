@@ -44,6 +44,8 @@ type Meters struct {
 
 	running *prometheus.GaugeVec
 	waiting *prometheus.GaugeVec
+	pages   *prometheus.GaugeVec
+	cache   *prometheus.GaugeVec
 	batch   *prometheus.HistogramVec
 	pass    *prometheus.HistogramVec
 }
@@ -79,8 +81,10 @@ func New(version string) *Meters {
 
 		verdicts: counter("afina_math_verdicts_total", "Claims of mathematics in the answers that were checked, by verdict: true, false, unknown, malformed.",
 			"model", "verdict"),
-		running: gauge("afina_engine_running", "Requests in the engine's latest pass.", "model"),
-		waiting: gauge("afina_engine_waiting", "Requests that waited for a slot at the engine's latest pass.", "model"),
+		running: gauge("afina_engine_running", "Requests that the engine runs.", "model"),
+		waiting: gauge("afina_engine_waiting", "Requests that wait for a slot of the engine.", "model"),
+		pages:   gauge("afina_engine_pages", "Pages of keys and values: held by running requests alone, or remembered for those that begin alike.", "model", "kind"),
+		cache:   gauge("afina_engine_cache_bytes", "Memory of keys and values.", "model"),
 		batch: histogram("afina_engine_batch_tokens", "Tokens computed together in a pass.",
 			prometheus.ExponentialBuckets(1, 2, 11), "model"), // 1 … 1024
 		pass: histogram("afina_engine_pass_seconds", "Time of a pass.",
@@ -91,14 +95,14 @@ func New(version string) *Meters {
 	build.Set(1)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		build, m.curves, m.jobs, m.requests, m.firstToken, m.nextToken, m.answerTokens, m.prompt, m.generated, m.answers, m.verdicts,
-		m.running, m.waiting, m.batch, m.pass)
+		m.running, m.waiting, m.pages, m.cache, m.batch, m.pass)
 	m.Queue(nil)
 	return m
 }
 
 // Handler serves /metrics.
 func (m *Meters) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 8})
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
 // Gatherer is the registry, for those that read the series in the process.
@@ -162,6 +166,9 @@ func (m *Meters) Pass(model string, e engine.Event) {
 	model = m.models.of(strings.ToLower(model))
 	m.running.WithLabelValues(model).Set(float64(e.Running))
 	m.waiting.WithLabelValues(model).Set(float64(e.Waiting))
+	m.pages.WithLabelValues(model, "held").Set(float64(e.Held))
+	m.pages.WithLabelValues(model, "remembered").Set(float64(e.Remembered))
+	m.cache.WithLabelValues(model).Set(float64(e.Bytes))
 	if n := e.Prompt + e.Generated; n > 0 {
 		m.batch.WithLabelValues(model).Observe(float64(n))
 		m.pass.WithLabelValues(model).Observe(e.Seconds)

@@ -38,16 +38,7 @@ func (s *Store) AddDataset(ctx context.Context, d Dataset) (Dataset, error) {
 
 // Dataset returns the dataset of that id; fault.NotFound when there is none.
 func (s *Store) Dataset(ctx context.Context, id string) (Dataset, error) {
-	var d Dataset
-	err := s.db.NewSelect().Model(&d).Where("id = ?", id).Scan(ctx)
-	if errors.Is(err, sql.ErrNoRows) {
-		return d, noDataset(id)
-	}
-	return d, broken(err, "read dataset "+id)
-}
-
-func noDataset(id string) *fault.Error {
-	return fault.New(fault.NotFound, "there is no dataset %q", id).WithCode("dataset_not_found")
+	return find[Dataset](ctx, s.db, datasets, id)
 }
 
 // DatasetLike returns the oldest dataset of that name and SHA-256 that stays for
@@ -70,27 +61,7 @@ func (s *Store) DatasetsNamed(ctx context.Context, name string, limit int) ([]Da
 // Datasets lists datasets, newest first, after the given id ("": from the
 // newest).
 func (s *Store) Datasets(ctx context.Context, after string, limit int) (page []Dataset, more bool, err error) {
-	q := s.db.NewSelect().Model(&page).OrderExpr("seq DESC").Limit(int64(limit) + 1)
-	if q, err = s.from(ctx, q, "datasets", after); err != nil {
-		return nil, false, err
-	}
-	if err := q.Scan(ctx); err != nil {
-		return nil, false, broken(err, "list datasets")
-	}
-	return page[:min(len(page), limit)], len(page) > limit, nil
-}
-
-// from makes q begin after the row of that id.
-func (s *Store) from(ctx context.Context, q *bun.SelectQuery, table, after string) (*bun.SelectQuery, error) {
-	if after == "" {
-		return q, nil
-	}
-	var seq int64
-	err := s.db.NewSelect().Table(table).Column("seq").Where("id = ?", after).Scan(ctx, &seq)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, strangeCursor(after)
-	}
-	return q.Where("seq < ?", seq), broken(err, "read cursor "+after)
+	return list[Dataset](ctx, s.db, datasets, cursor{after: after, limit: limit}, nil)
 }
 
 // DatasetIDs returns the id of every dataset.
@@ -119,7 +90,7 @@ func (s *Store) DeleteDataset(ctx context.Context, id string) error {
 		if n, err := res.RowsAffected(); err != nil || n > 0 {
 			return err
 		}
-		return noDataset(id)
+		return datasets.none(id)
 	})
 }
 

@@ -2,9 +2,7 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
-	"errors"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -53,51 +51,33 @@ func (s *Store) AddEvaluation(ctx context.Context, e Evaluation, limit int) (Eva
 // Evaluation returns the evaluation of that id; fault.NotFound when there is
 // none.
 func (s *Store) Evaluation(ctx context.Context, id string) (Evaluation, error) {
-	e, err := findEvaluation(ctx, s.db, id)
-	return e, broken(err, "read evaluation "+id)
-}
-
-func findEvaluation(ctx context.Context, db bun.IDB, id string) (e Evaluation, err error) {
-	err = db.NewSelect().Model(&e).Where("id = ?", id).Scan(ctx)
-	if errors.Is(err, sql.ErrNoRows) {
-		return e, fault.New(fault.NotFound, "there is no evaluation %q", id).WithCode("evaluation_not_found")
-	}
-	return e, err
+	return find[Evaluation](ctx, s.db, evaluations, id)
 }
 
 // Evaluations lists evaluations without their reports, newest first, after the
 // given id ("": from the newest).
 func (s *Store) Evaluations(ctx context.Context, after string, limit int) (page []Evaluation, more bool, err error) {
-	q := s.db.NewSelect().Model(&page).ExcludeColumn("report").OrderExpr("seq DESC").Limit(int64(limit) + 1)
-	if q, err = s.from(ctx, q, "evaluations", after); err != nil {
-		return nil, false, err
-	}
-	if err := q.Scan(ctx); err != nil {
-		return nil, false, broken(err, "list evaluations")
-	}
-	return page[:min(len(page), limit)], len(page) > limit, nil
+	return list[Evaluation](ctx, s.db, evaluations, cursor{after: after, limit: limit}, func(q *bun.SelectQuery) { q.ExcludeColumn("report") })
 }
 
 // EvaluationsIn returns the evaluations in that state, oldest first.
 func (s *Store) EvaluationsIn(ctx context.Context, state string) ([]Evaluation, error) {
-	var all []Evaluation
-	err := s.db.NewSelect().Model(&all).Where("state = ?", state).OrderExpr("seq").Scan(ctx)
-	return all, broken(err, "list evaluations by state")
+	return inState[Evaluation](ctx, s.db, evaluations, state)
 }
 
-// ChangeEvaluation reads a row, lets change alter it, and writes it back, in one
-// transaction. An error of change leaves the row as it is and is returned.
-func (s *Store) ChangeEvaluation(ctx context.Context, id string, change func(e *Evaluation) error) (Evaluation, error) {
-	var e Evaluation
-	err := s.change(ctx, "change evaluation "+id, func(tx bun.Tx) (err error) {
-		if e, err = findEvaluation(ctx, tx, id); err != nil {
+// ChangeEvaluation reads a row, lets alter change it, and writes it back, in one
+// transaction. An error of alter leaves the row as it is and is returned.
+func (s *Store) ChangeEvaluation(ctx context.Context, id string, alter func(e *Evaluation) error) (Evaluation, error) {
+	return change(ctx, s, evaluations, id, func(tx bun.Tx, e *Evaluation) error {
+		if err := alter(e); err != nil {
 			return err
 		}
-		if err := change(&e); err != nil {
-			return err
-		}
-		_, err = tx.NewUpdate().Model(&e).WherePK().Exec(ctx)
+		_, err := tx.NewUpdate().Model(e).WherePK().Exec(ctx)
 		return err
 	})
-	return e, err
+}
+
+// DeleteEvaluation removes an evaluation, if may allows it.
+func (s *Store) DeleteEvaluation(ctx context.Context, id string, may func(e Evaluation) error) error {
+	return remove(ctx, s, evaluations, id, may)
 }

@@ -2,13 +2,9 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"time"
 
 	"github.com/uptrace/bun"
-
-	"afina/internal/fault"
 )
 
 // The purposes of files.
@@ -43,38 +39,16 @@ func (s *Store) report(ctx context.Context, tx bun.Tx, j *Job) error {
 // Files lists files after the given id, newest first or, with rising, oldest
 // first: of one purpose, or of all ("").
 func (s *Store) Files(ctx context.Context, purpose, after string, limit int, rising bool) (page []File, more bool, err error) {
-	order, beyond := "seq DESC", "seq < ?"
-	if rising {
-		order, beyond = "seq", "seq > ?"
-	}
-	q := s.db.NewSelect().Model(&page).ExcludeColumn("text").OrderExpr(order).Limit(int64(limit) + 1)
-	if purpose != "" {
-		q = q.Where("purpose = ?", purpose)
-	}
-	if after != "" {
-		f, err := s.File(ctx, after)
-		if fault.KindOf(err) == fault.NotFound {
-			return nil, false, strangeCursor(after)
+	return list[File](ctx, s.db, files, cursor{after, limit, rising}, func(q *bun.SelectQuery) {
+		if q.ExcludeColumn("text"); purpose != "" {
+			q.Where("purpose = ?", purpose)
 		}
-		if err != nil {
-			return nil, false, err
-		}
-		q = q.Where(beyond, f.Seq)
-	}
-	if err := q.Scan(ctx); err != nil {
-		return nil, false, broken(err, "list files")
-	}
-	return page[:min(len(page), limit)], len(page) > limit, nil
+	})
 }
 
 // File returns the file of that id; fault.NotFound when there is none.
 func (s *Store) File(ctx context.Context, id string) (File, error) {
-	var f File
-	err := s.db.NewSelect().Model(&f).Where("id = ?", id).Scan(ctx)
-	if errors.Is(err, sql.ErrNoRows) {
-		return f, fault.New(fault.NotFound, "there is no file %q", id).WithCode("file_not_found")
-	}
-	return f, broken(err, "read file "+id)
+	return find[File](ctx, s.db, files, id)
 }
 
 // DeleteResult removes the result file of a job.

@@ -148,39 +148,22 @@ func keyed(ctx context.Context, db bun.IDB, key, fingerprint string) (j Job, fou
 
 // Job returns the job of that id; fault.NotFound when there is none.
 func (s *Store) Job(ctx context.Context, id string) (Job, error) {
-	j, err := find(ctx, s.db, id)
-	return j, broken(err, "read job "+id)
-}
-
-func find(ctx context.Context, db bun.IDB, id string) (j Job, err error) {
-	err = db.NewSelect().Model(&j).Where("id = ?", id).Scan(ctx)
-	if errors.Is(err, sql.ErrNoRows) {
-		return j, fault.New(fault.NotFound, "there is no job %q", id).WithCode("job_not_found")
-	}
-	return j, err
+	return find[Job](ctx, s.db, jobs, id)
 }
 
 // Jobs lists jobs, newest first, after the given id ("": from the newest): all
 // of them, or those whose metadata has all of the given pairs.
 func (s *Store) Jobs(ctx context.Context, after string, limit int, metadata map[string]string) (page []Job, more bool, err error) {
-	q := s.db.NewSelect().Model(&page).OrderExpr("seq DESC").Limit(int64(limit) + 1)
-	for key, value := range metadata {
-		q = q.Where("EXISTS (SELECT 1 FROM json_each(metadata) AS m WHERE m.key = ? AND m.value = ?)", key, value)
-	}
-	if q, err = s.from(ctx, q, "jobs", after); err != nil {
-		return nil, false, err
-	}
-	if err := q.Scan(ctx); err != nil {
-		return nil, false, broken(err, "list jobs")
-	}
-	return page[:min(len(page), limit)], len(page) > limit, nil
+	return list[Job](ctx, s.db, jobs, cursor{after: after, limit: limit}, func(q *bun.SelectQuery) {
+		for key, value := range metadata {
+			q.Where("EXISTS (SELECT 1 FROM json_each(metadata) AS m WHERE m.key = ? AND m.value = ?)", key, value)
+		}
+	})
 }
 
 // JobsIn returns the jobs in that state, oldest first.
 func (s *Store) JobsIn(ctx context.Context, state string) ([]Job, error) {
-	var all []Job
-	err := s.db.NewSelect().Model(&all).Where("state = ?", state).OrderExpr("seq").Scan(ctx)
-	return all, broken(err, "list jobs by state")
+	return inState[Job](ctx, s.db, jobs, state)
 }
 
 // CountJobs is how many jobs are in each state, "paused" being one of them;
@@ -200,18 +183,11 @@ func (s *Store) CountJobs(ctx context.Context) (map[string]int, error) {
 	return counts, broken(err, "count jobs")
 }
 
-// ChangeJob reads a job, lets change alter it, and writes it back, in one
-// transaction. An error of change leaves the job as it is and is returned. A
+// ChangeJob reads a job, lets alter change it, and writes it back, in one
+// transaction. An error of alter leaves the job as it is and is returned. A
 // move between states that is not legal is an error.
-func (s *Store) ChangeJob(ctx context.Context, id string, change func(j *Job) error) (Job, error) {
-	var j Job
-	err := s.change(ctx, "change job "+id, func(tx bun.Tx) (err error) {
-		if j, err = find(ctx, tx, id); err != nil {
-			return err
-		}
-		return s.alter(ctx, tx, &j, change)
-	})
-	return j, err
+func (s *Store) ChangeJob(ctx context.Context, id string, alter func(j *Job) error) (Job, error) {
+	return change(ctx, s, jobs, id, func(tx bun.Tx, j *Job) error { return s.alter(ctx, tx, j, alter) })
 }
 
 // ClaimJob is ChangeJob on the oldest job in the given state that is not paused.
@@ -247,17 +223,7 @@ func (s *Store) alter(ctx context.Context, tx bun.Tx, j *Job, change func(j *Job
 
 // DeleteJob removes a job and its curve, if may allows it.
 func (s *Store) DeleteJob(ctx context.Context, id string, may func(j Job) error) error {
-	return s.change(ctx, "delete job "+id, func(tx bun.Tx) error {
-		j, err := find(ctx, tx, id)
-		if err != nil {
-			return err
-		}
-		if err := may(j); err != nil {
-			return err
-		}
-		_, err = tx.NewDelete().Model(&j).WherePK().Exec(ctx)
-		return err
-	})
+	return remove(ctx, s, jobs, id, may)
 }
 
 // Record stores points of a running job's curve and its progress. With
