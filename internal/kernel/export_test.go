@@ -34,6 +34,17 @@ func (g *Gang) CompareAttention(n, d int, seed uint64, alloc func(bytes int) []b
 	return t.attends(g.attending(), n, d)
 }
 
+// Waves is in how many waves of queries AttentionBack goes in bfloat16.
+func (g *Gang) Waves(first []int32, h Heads) (n int) {
+	g.eachPart(first, h, 4, 3, func(a *pairing, _, _ int) {
+		b := &pairsBack{pairing: a}
+		for lo := 0; lo < len(b.list); n++ {
+			lo, _, _ = b.wave(lo)
+		}
+	})
+	return n
+}
+
 // ScaleOf is the scale that 32 activations get.
 func ScaleOf(level Level, x []float32) float32 {
 	var a [2 * block]int8
