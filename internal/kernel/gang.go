@@ -77,8 +77,7 @@ type scratch struct {
 	floats []float32
 	pairs  []uint32
 	loops  gathered
-	parts  []lowPart
-	outer  int                       // chunks of the outer halves of parts
+	low    lows
 	tile   [maxHeight * wide]float32 // a tile of the result whose columns stand over the edge
 }
 
