@@ -130,9 +130,9 @@ func power(x []float32) float32 {
 	return float32(math.Ldexp(1, 1-e))
 }
 
-// lowTiles are the loops of low-rank products at one level. All heights compute a
+// factorTiles are the loops of low-rank products at one level. All heights compute a
 // row in the same order.
-type lowTiles struct {
+type factorTiles struct {
 	down16, down32 [maxHeight + 1]halfTile // of 16 and 32 of the rank
 	up             [maxHeight + 1]upTile
 }
@@ -144,9 +144,9 @@ type lowTiles struct {
 //	c (height, 32*panels), rows ldc numbers apart
 type upTile func(panels, k int, a *float32, rs int, b *uint16, c *float32, ldc int, alpha float32)
 
-// lowTilesOf makes them of the tiles of h.
-func lowTilesOf(h *halves) lowTiles {
-	t := lowTiles{down16: h.tile16, down32: h.tile32}
+// factorTilesOf makes them of the tiles of h.
+func factorTilesOf(h *halves) factorTiles {
+	t := factorTiles{down16: h.tile16, down32: h.tile32}
 	for n, tile := range h.tile32 {
 		if tile != nil {
 			t.up[n] = upTileGeneric(tile)
@@ -166,9 +166,9 @@ func upTileGeneric(tile halfTile) upTile {
 // down computes low = x·Aᵀ of rows of x (n, In); low is (n, rank).
 func (f *Factors) down(g *Gang, low, x []float32, n int) {
 	for r := 0; r < f.rank; r += wide {
-		tiles, width := &g.half.low.down32, min(wide, f.rank-r)
+		tiles, width := &g.half.factors.down32, min(wide, f.rank-r)
 		if width == narrow {
-			tiles = &g.half.low.down16
+			tiles = &g.half.factors.down16
 		}
 		for i := 0; i < n; {
 			h := g.half.heights.next(n - i)
@@ -185,7 +185,7 @@ func (f *Factors) up(g *Gang, dst, low []float32, n, p0, p1 int) {
 	if p0 < whole {
 		for i := 0; i < n; {
 			h := g.half.heights.next(n - i)
-			g.half.low.up[h](whole-p0, f.rank, &low[i*f.rank], f.rank, &f.b[p0*wide*f.rank], &dst[i*f.Out+p0*wide], f.Out, f.alphaB)
+			g.half.factors.up[h](whole-p0, f.rank, &low[i*f.rank], f.rank, &f.b[p0*wide*f.rank], &dst[i*f.Out+p0*wide], f.Out, f.alphaB)
 			i += h
 		}
 	}
@@ -214,9 +214,9 @@ func (f *Factors) exact(g *Gang, dst, x []float32, n int) {
 	g.Gemm(false, true, n, f.Out, f.Rank, f.scale, low, f.exactB, 1, dst)
 }
 
-// checkLowTiles compares the loops of low-rank products of a level with the plain ones
+// checkFactorTiles compares the loops of low-rank products of a level with the plain ones
 // on a few numbers.
-func checkLowTiles(got, plain *halves) error {
+func checkFactorTiles(got, plain *halves) error {
 	const k, panels = 6, 2
 	var a [2 * maxHeight * k]float32
 	var b [panels * k * wide]uint16
@@ -231,7 +231,7 @@ func checkLowTiles(got, plain *halves) error {
 			continue
 		}
 		var c [3][2][2 * maxHeight * panels * wide]float32
-		for i, t := range []*lowTiles{&got.low, &plain.low} {
+		for i, t := range []*factorTiles{&got.factors, &plain.factors} {
 			for which := range c {
 				for j := range c[which][i] {
 					c[which][i][j] = float32(j)
