@@ -78,6 +78,7 @@ func rows() []row {
 	}
 	out = append(out,
 		single("generate-16", generate("q4_0", 16)), single("generate-16-q4_1", generate("q4_1", 16)),
+		people(1, 4), people(4, 3), people(8, 2), people(16, 2), manyAdapters(),
 		row{results: []result{{"open-model", "ms", true, milliseconds}}, sides: openModel},
 		row{results: []result{{"open-library", "ms", true, milliseconds}}, sides: openLibrary})
 	for _, f := range []string{"q4_1", "q4_0", "q8_0"} {
@@ -211,8 +212,8 @@ func generate(format string, streams int) func(context.Context, *bench) (pair, e
 // over HTTP.
 func openModel(ctx context.Context, b *bench) (pair, error) {
 	name := strings.TrimSuffix(filepath.Base(b.model), ".gguf")
-	p := pair{ours: &served{model: name, argv: []string{b.afina, "serve", "--listen", "127.0.0.1:{port}",
-		"--models", filepath.Dir(b.model), "--data", filepath.Join(b.scratch, "data")}}}
+	p := pair{ours: &served{service{model: name, argv: []string{b.afina, "serve", "--listen", "127.0.0.1:{port}",
+		"--models", filepath.Dir(b.model), "--data", filepath.Join(b.scratch, "data")}}}}
 	return p.without(b.llamaServer(ctx, &p, b.model))
 }
 

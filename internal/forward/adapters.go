@@ -77,23 +77,39 @@ func (p *Pass) pack(a *lora.Adapter) (*packed, error) {
 	return it, nil
 }
 
+// together are the layers, by their GGUF names, that are computed in one go.
+var together = [][]string{{"attn_q", "attn_k", "attn_v"}, {"attn_output"}, {"ffn_up", "ffn_gate"}, {"ffn_down"}}
+
 func (p *Pass) packLayer(a *lora.Adapter, l int) (map[string]*kernel.Factors, error) {
 	all := map[string]*kernel.Factors{}
-	for name, pair := range a.Pairs[l] {
-		linear := p.m.Layers[l].Slot(name)
-		if linear == nil || pair == nil {
-			continue
+	for _, names := range together {
+		var found []string
+		var pairs []kernel.Pair
+		for _, name := range names {
+			linear, pair := p.m.Layers[l].Slot(name), a.Pairs[l][name]
+			if linear == nil || pair == nil {
+				continue
+			}
+			w := linear.Weight
+			if len(pair.A) != a.Rank*w.Cols || len(pair.B) != w.Rows*a.Rank {
+				return nil, fmt.Errorf("layer %d, %s: A has %d numbers and B %d; rank %d of a (%d, %d) matrix takes %d and %d",
+					l, name, len(pair.A), len(pair.B), a.Rank, w.Rows, w.Cols, a.Rank*w.Cols, w.Rows*a.Rank)
+			}
+			found = append(found, name)
+			pairs = append(pairs, kernel.Pair{In: w.Cols, Out: w.Rows, A: pair.A, B: pair.B})
 		}
-		w := linear.Weight
-		if len(pair.A) != a.Rank*w.Cols || len(pair.B) != w.Rows*a.Rank {
-			return nil, fmt.Errorf("layer %d, %s: A has %d numbers and B %d; rank %d of a (%d, %d) matrix takes %d and %d",
-				l, name, len(pair.A), len(pair.B), a.Rank, w.Rows, w.Cols, a.Rank*w.Cols, w.Rows*a.Rank)
-		}
-		f, err := p.gang.NewFactors(pair.A, pair.B, w.Cols, w.Rows, a.Rank, a.Scale(), p.precision)
+		factors, err := p.gang.NewFactors(a.Rank, a.Scale(), p.precision, pairs...)
 		if err != nil {
 			return nil, err
 		}
-		all[name] = f
+		for i, name := range found {
+			all[name] = factors[i]
+		}
+	}
+	for name, pair := range a.Pairs[l] {
+		if all[name] == nil && pair != nil && p.m.Layers[l].Slot(name) != nil {
+			return nil, fmt.Errorf("layer %d: %s is not among the layers that are computed together", l, name)
+		}
 	}
 	return all, nil
 }

@@ -42,15 +42,17 @@ func (g *Gang) MatMuls(x *Operand, products ...Product) {
 	defer g.giveBack(s)
 	t := *g
 	t.gathered = &s.loops
+	low := &s.low
+	low.cut(s, x, products)
+	s.loops.add(len(low.inner), func(i int) { low.down(g, low.inner[i]) }) // first, as these chunks are long
 	for _, p := range products {
 		t.MatMul(p.Dst, x, p.W)
 	}
-	s.cut(x, products)
-	s.loops.add(len(s.parts), func(i int) { s.parts[i].down(g) })
 	s.loops.run(g)
-	s.loops.add(s.outer, func(i int) { s.outerChunk(g, i) })
+	s.loops.add(len(low.whole), func(i int) { low.both(g, low.whole[i]) })
+	s.loops.add(len(low.outer), func(i int) { low.up(g, low.outer[i]) })
 	s.loops.run(g)
-	clear(s.parts)
+	low.clear()
 	runtime.KeepAlive(products)
 }
 
@@ -61,62 +63,6 @@ func (p *Product) check(x *Operand) {
 				l.Factors.Out, l.Factors.In, l.Lo, l.Hi, x.n, x.cols, p.W.Rows, p.W.Cols))
 		}
 	}
-}
-
-const (
-	lowRows   = 96 // rows of one chunk of a low-rank product, a multiple of all heights
-	lowPanels = 8  // panels of outputs of one chunk
-)
-
-// lowPart is some rows of a low-rank product.
-type lowPart struct {
-	factors     *Factors
-	x, low, dst []float32
-	n           int
-	chunk       int // number of its first outer chunk
-}
-
-func (p *lowPart) down(g *Gang) { p.factors.down(g, p.low, p.x, p.n) }
-
-// panels is how many panels of outputs there are.
-func (p *lowPart) panels() int { return (p.factors.Out + wide - 1) / wide }
-
-// cut sets the parts of the low-rank products, with room for what lies between
-// their halves, and the number of chunks of the outer ones.
-func (s *scratch) cut(x *Operand, products []Product) {
-	s.parts, s.outer = s.parts[:0], 0
-	room := 0
-	for _, p := range products {
-		for _, l := range p.Low {
-			room += (l.Hi - l.Lo) * l.Factors.rank
-		}
-	}
-	low := s.float32s(room)
-	for _, p := range products {
-		for _, l := range p.Low {
-			for lo := l.Lo; lo < l.Hi; lo += lowRows {
-				n := min(lowRows, l.Hi-lo)
-				part := lowPart{
-					factors: l.Factors, n: n, chunk: s.outer,
-					x: x.x[lo*x.cols:], low: low[:n*l.Factors.rank], dst: p.Dst[lo*p.W.Rows:],
-				}
-				low = low[n*l.Factors.rank:]
-				s.outer += (part.panels() + lowPanels - 1) / lowPanels
-				s.parts = append(s.parts, part)
-			}
-		}
-	}
-}
-
-// outerChunk runs chunk i of the outer halves.
-func (s *scratch) outerChunk(g *Gang, i int) {
-	k := len(s.parts) - 1
-	for s.parts[k].chunk > i {
-		k--
-	}
-	p := &s.parts[k]
-	first := (i - p.chunk) * lowPanels
-	p.factors.up(g, p.dst, p.low, p.n, first, min(p.panels(), first+lowPanels))
 }
 
 // gathered is loops that are run as one.

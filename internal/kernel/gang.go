@@ -78,8 +78,7 @@ type scratch struct {
 	pairs  []uint32
 	at     []*uint32 // strips of keys and values
 	loops  gathered
-	parts  []lowPart
-	outer  int                       // chunks of the outer halves of parts
+	low    lows
 	tile   [maxHeight * wide]float32 // a tile of the result whose columns stand over the edge
 }
 

@@ -17,6 +17,7 @@ type halfTile func(tiles, k int, a *float32, rs int, b *uint16, ldb int, c *floa
 type halves struct {
 	heights        *heights
 	tile16, tile32 [maxHeight + 1]halfTile // of 16 and 32 columns
+	factors        factorTiles
 	halve          func(dst []uint16, x []float32)
 	fetch          func(x []uint16) // asks for x from memory: it will be read soon
 }
@@ -26,6 +27,7 @@ func genericHalves() *halves {
 	for n := 1; n <= maxHeight; n++ {
 		h.tile16[n], h.tile32[n] = halfTileGeneric(n, narrow), halfTileGeneric(n, wide)
 	}
+	h.factors = factorTilesOf(h)
 	return h
 }
 
@@ -111,5 +113,5 @@ func checkHalves(got *halves) error {
 			}
 		}
 	}
-	return nil
+	return checkFactorTiles(got, plain)
 }

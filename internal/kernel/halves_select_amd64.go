@@ -9,6 +9,11 @@ func halvesOf(level Level) *halves {
 	case AVX512, AMX:
 		h.tile16 = [maxHeight + 1]halfTile{1: halfTile1x16, 2: halfTile2x16, 3: halfTile3x16, 4: halfTile4x16, 6: halfTile6x16}
 		h.tile32 = [maxHeight + 1]halfTile{1: halfTile1x32, 2: halfTile2x32, 3: halfTile3x32, 4: halfTile4x32, 6: halfTile6x32}
+		h.factors = factorTiles{
+			down16: [maxHeight + 1]halfTile{1: downTile1x16, 2: downTile2x16, 3: downTile3x16, 4: downTile4x16, 6: downTile6x16},
+			down32: [maxHeight + 1]halfTile{1: downTile1x32, 2: downTile2x32, 3: downTile3x32, 4: downTile4x32, 6: downTile6x32},
+			up:     [maxHeight + 1]upTile{1: upTile1, 2: upTile2, 3: upTile3, 4: upTile4, 6: upTile6},
+		}
 	case AVX2:
 		h.heights = heightsTo3
 		h.tile16 = [maxHeight + 1]halfTile{1: halfTile1x16AVX2, 2: halfTile2x16AVX2, 3: halfTile3x16AVX2}
@@ -18,6 +23,7 @@ func halvesOf(level Level) *halves {
 				h.tile32[n] = twiceHalf(tile)
 			}
 		}
+		h.factors = factorTilesOf(h)
 	default:
 		return h
 	}

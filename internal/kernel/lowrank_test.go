@@ -87,11 +87,11 @@ func TestMatMuls(t *testing.T) {
 
 func factors(t *testing.T, g *kernel.Gang, a, b []float32, in, out, rank int, scale float32, p kernel.Precision) *kernel.Factors {
 	t.Helper()
-	f, err := g.NewFactors(a, b, in, out, rank, scale, p)
+	f, err := g.NewFactors(rank, scale, p, kernel.Pair{In: in, Out: out, A: a, B: b})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return f
+	return f[0]
 }
 
 func matrixOf(t *testing.T, g *kernel.Gang, a *arena, out, in int) *kernel.Matrix {
@@ -169,6 +169,62 @@ func TestTurn(t *testing.T) {
 			g.Rotate(y, 4, 3, 32, pos, r, false)
 			if !slices.Equal(x, y) {
 				t.Errorf("%s: not what Rotate gives", level)
+			}
+		}
+	}
+}
+
+// TestManyAdapters: rows with adapters of their own, which are computed whole, have
+// the bits that each has alone; also where a row has none, or none for one of the
+// matrices.
+func TestManyAdapters(t *testing.T) {
+	pool := parallel.New(2)
+	defer pool.Close()
+	for _, level := range kernel.Available() {
+		g, err := kernel.NewGang(pool, level)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := newArena(t, 22)
+		const n, in, rank = 11, 96, 24
+		outs := []int{70, 64, 33}
+		x := a.numbers(n * in)
+		var products []kernel.Product
+		for _, out := range outs {
+			products = append(products, kernel.Product{Dst: a.zeros(n * out), W: matrixOf(t, g, a, out, in)})
+		}
+		for i := range n {
+			var pairs []kernel.Pair
+			for _, out := range outs {
+				pairs = append(pairs, kernel.Pair{In: in, Out: out, A: a.numbers(rank * in), B: a.numbers(out * rank)})
+			}
+			all, err := g.NewFactors(rank, 0.5, kernel.Fast, pairs...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k := range products {
+				if i != 4 && (i != 7 || k != 1) {
+					products[k].Low = append(products[k].Low, kernel.LowRank{Lo: i, Hi: i + 1, Factors: all[k]})
+				}
+			}
+		}
+		var op kernel.Operand
+		g.Prepare(&op, x, n, in, kernel.Fast)
+		g.MatMuls(&op, products...)
+		for i := range n {
+			for k, p := range products {
+				alone := kernel.Product{Dst: a.zeros(outs[k]), W: p.W}
+				for _, l := range p.Low {
+					if l.Lo == i {
+						alone.Low = []kernel.LowRank{{Lo: 0, Hi: 1, Factors: l.Factors}}
+					}
+				}
+				var op kernel.Operand
+				g.Prepare(&op, x[i*in:], 1, in, kernel.Fast)
+				g.MatMuls(&op, alone)
+				if !slices.Equal(alone.Dst, p.Dst[i*outs[k]:(i+1)*outs[k]]) {
+					t.Errorf("%s: product %d of row %d depends on its company", level, k, i)
+				}
 			}
 		}
 	}

@@ -168,31 +168,38 @@ func (t *floatsText) store() {
 	}
 	CMPQ(slot("add"), U8(0))
 	JNE(LabelRef("add"))
-	each := func(f func(at Mem, sum reg.VecPhysical)) {
-		for m := range t.h {
-			for v := range t.nv {
-				at, sum := Mem{Base: t.c, Disp: t.size * v}, t.sums[m*t.nv+v]
-				f(at, sum)
-				VMOVUPS(sum, at)
-			}
-			ADDQ(t.ldc, t.c)
-		}
-	}
-	each(func(_ Mem, sum reg.VecPhysical) {
+	t.each(func(_ Mem, sum reg.VecPhysical) {
 		if t.alpha != nil {
 			VMULPS(t.alpha, sum, sum)
 		}
 	})
 	JMP(LabelRef("stored"))
 	Label("add")
-	each(func(at Mem, sum reg.VecPhysical) {
+	t.add()
+	Label("stored")
+}
+
+// add adds the sums times alpha to c and moves c past its rows.
+func (t *floatsText) add() {
+	t.each(func(at Mem, sum reg.VecPhysical) {
 		if t.alpha != nil {
 			VFMADD213PS(at, t.alpha, sum)
 		} else {
 			VADDPS(at, sum, sum)
 		}
 	})
-	Label("stored")
+}
+
+// each stores every sum after f has changed it.
+func (t *floatsText) each(f func(at Mem, sum reg.VecPhysical)) {
+	for m := range t.h {
+		for v := range t.nv {
+			at, sum := Mem{Base: t.c, Disp: t.size * v}, t.sums[m*t.nv+v]
+			f(at, sum)
+			VMOVUPS(sum, at)
+		}
+		ADDQ(t.ldc, t.c)
+	}
 }
 
 // round writes roundAVX512.

@@ -13,8 +13,7 @@ import (
 func float16s() {
 	for _, h := range heights[2:] {
 		for _, nv := range []int{2, 1} {
-			t := &halfText{h: h, nv: nv, size: 64, sums: z[:2*h*nv], panel: z[24 : 24+nv], row: z[28:32], alpha: z[28]}
-			t.write(fmt.Sprintf("halfTile%dx%d", h, 16*nv))
+			halfTextOf(h, nv).write(fmt.Sprintf("halfTile%dx%d", h, 16*nv))
 		}
 	}
 	for _, h := range []int{3, 2, 1} {
@@ -31,6 +30,12 @@ type halfText struct {
 	h, nv, size      int // size of a register in bytes
 	sums, panel, row []reg.VecPhysical
 	alpha            reg.VecPhysical
+	ahead            int // bytes of b that are asked for ahead
+}
+
+// halfTextOf is a tile of AVX-512.
+func halfTextOf(h, nv int) *halfText {
+	return &halfText{h: h, nv: nv, size: 64, sums: z[:2*h*nv], panel: z[24 : 24+nv], row: z[28:32], alpha: z[28]}
 }
 
 func (t *halfText) write(name string) {
@@ -42,10 +47,27 @@ func (t *halfText) write(name string) {
 	SHLQ(U8(2), rs)
 	SHLQ(U8(2), ldc)
 	Label("tile")
-	a, b, k, odd := GP64(), GP64(), GP64(), GP64()
+	a, b := GP64(), GP64()
 	Load(Param("a"), a)
 	rows := rowsFrom(a, rs, t.h)
 	Load(Param("b"), b)
+	t.sum(rows, b, ldb)
+	n := t.h * t.nv
+	out := &floatsText{h: t.h, nv: t.nv, size: t.size, sums: t.sums[:n], alpha: t.alpha, c: c, ldc: ldc}
+	out.store()
+	next := GP64()
+	IMUL3Q(U8(uint8(t.h)), rs, next)
+	ADDQ(next, slot("a"))
+	DECQ(slot("tiles"))
+	JNZ(LabelRef("tile"))
+	VZEROUPPER()
+	RET()
+}
+
+// sum writes the sums over k, of rows at b that are ldb bytes apart. It moves the
+// rows and b behind the last pair of steps; odd is 1 when one step is left over.
+func (t *halfText) sum(rows *rowSet, b, ldb reg.GPVirtual) (odd reg.GPVirtual) {
+	k, odd := GP64(), GP64()
 	Load(Param("k"), k)
 	for _, sum := range t.sums {
 		VXORPS(sum, sum, sum)
@@ -55,6 +77,9 @@ func (t *halfText) write(name string) {
 	SHRQ(U8(1), k)
 	JZ(LabelRef("rest"))
 	Label("loop")
+	for line := 0; t.ahead > 0 && line < t.nv; line++ {
+		PREFETCHT0(Mem{Base: b, Disp: t.ahead + 64*line})
+	}
 	t.step(0, rows, Mem{Base: b})
 	t.step(1, rows, Mem{Base: b, Index: ldb, Scale: 1})
 	for _, p := range rows.bases {
@@ -72,15 +97,7 @@ func (t *halfText) write(name string) {
 	for i := range n {
 		VADDPS(t.sums[n+i], t.sums[i], t.sums[i])
 	}
-	out := &floatsText{h: t.h, nv: t.nv, size: t.size, sums: t.sums[:n], alpha: t.alpha, c: c, ldc: ldc}
-	out.store()
-	next := GP64()
-	IMUL3Q(U8(uint8(t.h)), rs, next)
-	ADDQ(next, slot("a"))
-	DECQ(slot("tiles"))
-	JNZ(LabelRef("tile"))
-	VZEROUPPER()
-	RET()
+	return odd
 }
 
 // step writes one step along k: row b of the right operand, element e of each row

@@ -23,6 +23,7 @@ func groups() map[string]func() {
 		"amx":      amx,
 		"tiled":    tiledAttention,
 		"halves":   float16s,
+		"lowrank":  lowRanks,
 		"products": products,
 		"rows":     rows,
 		"training": training,
