@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"afina/internal/jobs"
 )
@@ -23,7 +24,20 @@ func TestPage(t *testing.T) {
 	s := newService(t)
 	s.start()
 	job := s.submit(map[string]any{"model": "tiny", "dataset": s.upload(100), "name": "largo", "epochs": 1000})
-	cmd := exec.Command(node, "--experimental-websocket", "testdata/page.mjs", chromium, s.Base, t.TempDir())
+	profile, err := os.MkdirTemp("", "afina-page")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // Chromium's helpers may outlive it by a moment, and write
+		for range 50 {
+			if err = os.RemoveAll(profile); err == nil {
+				return
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		t.Errorf("remove Chromium's profile: %v", err)
+	})
+	cmd := exec.Command(node, "--experimental-websocket", "testdata/page.mjs", chromium, s.Base, profile)
 	if picture := os.Getenv("AFINA_TEST_PICTURE"); picture != "" {
 		cmd.Args = append(cmd.Args, picture)
 	}

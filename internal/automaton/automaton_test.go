@@ -91,6 +91,37 @@ func lies(text string, l automaton.Limits) bool {
 	return x.Mul(x, new(big.Rat).SetFrac(scale, big.NewInt(int64(l.Step)))).IsInt()
 }
 
+// TestMinusZero: it lies where zero does, and an integer is not written so.
+func TestMinusZero(t *testing.T) {
+	bound := func(text string, open bool) automaton.Bound {
+		d, err := automaton.ParseDecimal(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return automaton.Bound{Decimal: d, Open: open}
+	}
+	for _, c := range []struct {
+		limits automaton.Limits
+		want   bool
+	}{
+		{automaton.Limits{Lo: bound("-2", false), Hi: bound("0", false)}, true},
+		{automaton.Limits{Lo: bound("-2", false), Hi: bound("0", true)}, false},
+		{automaton.Limits{Lo: bound("-2", false), Hi: bound("3", true)}, true},
+		{automaton.Limits{Lo: bound("-2", false), Hi: bound("3", true), Integer: true}, false},
+	} {
+		table, err := automaton.Range(c.limits, all())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := accepts(table, "-0"); got != c.want {
+			t.Errorf("-0 in %+v: %t, want %t", c.limits, got, c.want)
+		}
+		if !accepts(table, "-1") {
+			t.Errorf("-1 is not in %+v", c.limits)
+		}
+	}
+}
+
 // TestPattern: a string is accepted when Go's regexp finds a match in it.
 func TestPattern(t *testing.T) {
 	sources := []string{`a`, `^a|b$`, `^$`, `a$|^b`, `^(ab*c?){1,3}$`, `[^a-c"]{2}`, `ñ+|\\|"`, `^[a-ñ😀-😂]*$`, `(a|b)*abb`, `^[^ñ]$`, `a{2,3}`, `\d\w\s`, `^(a|\n)+$`, `$^`, `()`}

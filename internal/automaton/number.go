@@ -137,7 +137,11 @@ func newSide(l Limits, negative bool) *side {
 		zero.Open = l.Integer // an integer zero has no sign
 	}
 	s.empty = hi.Negative && hi.Rat().Sign() != 0
-	if lo.Negative || lo.Rat().Sign() == 0 && zero.Open {
+	switch {
+	case lo.Rat().Sign() == 0: // minus zero lies outside where zero does
+		zero.Open = zero.Open || lo.Open
+		lo = zero
+	case lo.Negative:
 		lo = zero
 	}
 	s.Lo, s.Hi = lo, hi

@@ -465,7 +465,7 @@ func TestBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()
 			g, err := schema.Compile(grammar.NewVocabulary(tok), []byte(text))
-			if d := time.Since(start); d > 3*time.Second {
+			if d := time.Since(start); d > time.Minute {
 				t.Errorf("it took %v", d)
 			} else {
 				t.Logf("%v, %v", d, err)
