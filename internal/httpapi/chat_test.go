@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -269,6 +270,45 @@ func TestKinds(t *testing.T) {
 					t.Errorf("%q does not name the request", f.Message)
 				}
 			})
+		}
+	}
+}
+
+// TestNoRoomForAChoice: what is begun is not broken off because there is no room
+// for another choice; that one waits. When none has begun it is a 503.
+func TestNoRoomForAChoice(t *testing.T) {
+	full := fault.New(fault.Busy, "full").WithCode("overloaded").WithRetry(3 * time.Second)
+	for _, stream := range []string{"", `"stream":true,`} {
+		h := newHouse()
+		var asked atomic.Int32
+		isBegun, isRefused := make(chan struct{}), make(chan struct{})
+		h.Assistant = fakeAssistant(func(context.Context, assistant.Question) iter.Seq2[assistant.Delta, error] {
+			return func(yield func(assistant.Delta, error) bool) {
+				switch asked.Add(1) {
+				case 1:
+					if !yield(assistant.Delta{Text: "a"}, nil) {
+						return
+					}
+					close(isBegun)
+					<-isRefused
+				case 2:
+					<-isBegun
+					yield(assistant.Delta{}, full)
+					close(isRefused)
+					return
+				}
+				yield(assistant.Delta{Text: "b", Reason: engine.Stop}, nil)
+			}
+		})
+		s := h.open(t)
+		r := s.send("POST", chatPath, asks(stream+`"n":2`))
+		if r.status != http.StatusOK || strings.Contains(r.text, `"error"`) || strings.Count(r.text, `"finish_reason":"stop"`) != 2 || asked.Load() != 3 {
+			t.Errorf("asked %d times: %d %s", asked.Load(), r.status, r.text)
+		}
+		h = newHouse()
+		h.Assistant = breaks(full)
+		if r = h.open(t).send("POST", chatPath, asks(stream+`"n":3`)); r.status != http.StatusServiceUnavailable || r.header.Get("Retry-After") != "3" {
+			t.Errorf("%d %v %s", r.status, r.header, r.text)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,6 +17,7 @@ import (
 	"afina/internal/chat"
 	"afina/internal/door"
 	"afina/internal/engine"
+	"afina/internal/fault"
 	"afina/internal/request"
 )
 
@@ -154,6 +156,7 @@ type piece struct {
 // takes, who must read until the channel is closed; ending ctx makes that soon.
 func (s *Server) pieces(ctx context.Context, q *script) <-chan piece {
 	out := make(chan piece)
+	var fate atomic.Int32
 	var asked sync.WaitGroup
 	room := make(chan struct{}, max(1, s.Config.Serve.Slots))
 	asked.Go(func() {
@@ -166,7 +169,7 @@ func (s *Server) pieces(ctx context.Context, q *script) <-chan piece {
 			}
 			asked.Go(func() {
 				defer func() { <-room }()
-				s.answer(ctx, i, question, q.asked(s.Assistant), out)
+				s.answer(ctx, i, question, q.asked(s.Assistant), &fate, out)
 			})
 		}
 	})
@@ -174,20 +177,52 @@ func (s *Server) pieces(ctx context.Context, q *script) <-chan piece {
 	return out
 }
 
+// The fate of a request of several choices: the first of them decides.
+const (
+	open    = iota
+	begun   // one is being written: those for which there is no room wait for it
+	refused // there was no room for one, and none was begun
+)
+
 // answer sends the pieces of one choice.
-func (s *Server) answer(ctx context.Context, i int, q assistant.Question, a assistant.Asker, out chan<- piece) {
+func (s *Server) answer(ctx context.Context, i int, q assistant.Question, a assistant.Asker, fate *atomic.Int32, out chan<- piece) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.Log.Error("panic", zap.String("panic", fmt.Sprint(p)), zap.ByteString("stack", debug.Stack()))
 			out <- piece{i, assistant.Delta{}, fmt.Errorf("answering panicked: %v", p)}
 		}
 	}()
-	for delta, err := range a.Ask(ctx, q) {
-		out <- piece{i, delta, err}
-		if err != nil {
-			return
+	for again := true; again; {
+		again = false
+		for delta, err := range a.Ask(ctx, q) {
+			if err == nil && !fate.CompareAndSwap(open, begun) && fate.Load() == refused {
+				return
+			}
+			if noRoom(err) && !fate.CompareAndSwap(open, refused) && fate.Load() == begun {
+				again = true
+				break
+			}
+			out <- piece{i, delta, err}
+			if err != nil {
+				return
+			}
+		}
+		if again {
+			select {
+			case <-time.After(roomPause):
+			case <-ctx.Done(): // the next try says so
+			}
 		}
 	}
+}
+
+// roomPause is how long a choice waits for room beside others that have begun.
+const roomPause = 100 * time.Millisecond
+
+// noRoom reports whether an engine had no place for a question.
+func noRoom(err error) bool {
+	var f *fault.Error
+	return errors.As(err, &f) && f.Kind == fault.Busy && f.Code == "overloaded"
 }
 
 // writing writes answers as chunks.
