@@ -24,6 +24,7 @@ func TestFuzzAPI(t *testing.T) {
 	}
 	st := sdk(t, filepath.Join("venv", "bin", "st"))
 	s := newSDKService(t)
+	s.Base = "http://" + s.address // schemathesis itself holds all against the contract
 	dataset, err := s.Upload(t.Context(), training(t), "fuzz")
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -132,7 +133,11 @@ func (c *Client) Upload(ctx context.Context, file, name string) (string, error) 
 	var answer struct {
 		ID string `json:"id"`
 	}
-	err = c.Call(ctx, http.MethodPost, "/datasets?name="+url.QueryEscape(name), "application/json", f, &answer)
+	kind := "application/json"
+	if ext := strings.ToLower(filepath.Ext(file)); ext == ".jsonl" || ext == ".ndjson" {
+		kind = "application/jsonl"
+	}
+	err = c.Call(ctx, http.MethodPost, "/datasets?name="+url.QueryEscape(name), kind, f, &answer)
 	return answer.ID, err
 }
 
