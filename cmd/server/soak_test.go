@@ -85,7 +85,8 @@ func TestSoak(t *testing.T) {
 	job := s.submit(map[string]any{"model": base, "dataset": dataset, "name": "all-day", "epochs": 1000})
 	begun := s.progressed(job.ID, 0)
 	c := &crowd{
-		base: s.Base, keys: keys, models: append(adapters, base), live: job.ID + ":live", job: job.ID, busy: soakSlots + soakQueue,
+		// Past the checker: connections and goroutines are counted.
+		base: "http://" + s.address, keys: keys, models: append(adapters, base), live: job.ID + ":live", job: job.ID, busy: soakSlots + soakQueue,
 		kinds: map[string]*tally{}, answers: map[string]string{},
 	}
 	c.warm(t)

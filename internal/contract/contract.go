@@ -119,6 +119,7 @@ func Proxy(t testing.TB, target string) string {
 	}
 	connections := http.DefaultTransport.(*http.Transport).Clone()
 	connections.DisableCompression = true // it would ask for what the client did not
+	connections.DisableKeepAlives = true  // who has left has left
 	server := httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(to)
