@@ -115,8 +115,8 @@ type tileLoops struct {
 	// Without minima extra is 0 and ms nil.
 	unpack4, unpack8 func(np, nblk, extra int, qs *byte, ms *uint16, dst *uint32)
 
-	// dense4 and dense8 write blocks of a panel as the numbers they stand for: pairs in
-	// the order of wholeOrder, (16·nblk, 16) in rows of 32. ms is nil without minima.
+	// dense4 and dense8 write blocks of a panel as the numbers they stand for: pairs,
+	// (16·nblk, 16) in rows of 32. ms is nil without minima.
 	dense4, dense8 func(nblk int, qs *byte, ds, ms *uint16, dst *uint32)
 
 	low *lowLoops
@@ -234,7 +234,7 @@ func denseGeneric(bits int) func(nblk int, qs *byte, ds, ms *uint16, dst *uint32
 				if ms != nil {
 					m = quant.F16ToF32(*at(ms, b*narrow+j))
 				}
-				number := func(i int) float32 { return float32(math.FMA(float64(u[wholeOrder[i]]), float64(d), float64(m))) }
+				number := func(i int) float32 { return float32(math.FMA(float64(u[i]), float64(d), float64(m))) }
 				for i := range tileRows {
 					out[(b*tileRows+i)*wide+j] = pair(number(2*i), number(2*i+1))
 				}
@@ -414,7 +414,7 @@ func densePanels(panels int) int {
 
 // matMulDense multiplies bfloat16 activations by weights rounded to bfloat16.
 func (g *Gang) matMulDense(dst []float32, x *Operand, w *Matrix) {
-	t, f, dense := g.kit.tiles, &x.tiles, g.kit.tiles.dense4
+	t, dense := g.kit.tiles, g.kit.tiles.dense4
 	if w.form.bits() == 8 {
 		dense = t.dense8
 	}
@@ -438,12 +438,12 @@ func (g *Gang) matMulDense(dst []float32, x *Operand, w *Matrix) {
 			}
 			whole := min(p1, w.Rows/wide) - p0
 			for i := i0; i < i1; i += tileGroup {
-				end, a := min(i+tileGroup, i1), f.words[b*narrow:]
+				end, a := min(i+tileGroup, i1), x.pairs[b*narrow:]
 				if whole > 0 {
-					t.pairRows(whole, k2, a, f.rs, &room[0], k2*wide, dst[p0*wide:], w.Rows, i, end, min(b, 1))
+					t.pairRows(whole, k2, a, x.stride, &room[0], k2*wide, dst[p0*wide:], w.Rows, i, end, min(b, 1))
 				}
 				if p0+whole < p1 {
-					g.pairRows(k2, a, f.rs, &room[whole*k2*wide], dst[(p0+whole)*wide:], w.Rows, i, end, w.Rows%wide, min(b, 1))
+					g.pairRows(k2, a, x.stride, &room[whole*k2*wide], dst[(p0+whole)*wide:], w.Rows, i, end, w.Rows%wide, min(b, 1))
 				}
 			}
 		}
@@ -460,9 +460,6 @@ func clearHalf(x []uint32, k2 int) {
 // matMulTiles multiplies bfloat16 activations by quantised weights on tiles.
 func (g *Gang) matMulTiles(dst []float32, x *Operand, w *Matrix) {
 	switch {
-	case x.Dense:
-		g.matMulDense(dst, x, w)
-		return
 	case x.n <= laneRows:
 		g.matMulLanes(dst, x, w)
 		return

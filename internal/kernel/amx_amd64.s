@@ -21610,7 +21610,7 @@ block:
 ready:
 	VMOVDQU32   (CX), Z0
 	VPSRLD      $0x00, Z0, Z4
-	VPSRLD      $0x10, Z0, Z5
+	VPSRLD      $0x08, Z0, Z5
 	VPERMPS     Z31, Z4, Z4
 	VPERMPS     Z31, Z5, Z5
 	VFMADD213PS Z25, Z24, Z4
@@ -21621,8 +21621,8 @@ ready:
 	WORD        $0xe472
 	VPERMW      Z4, Z29, Z4
 	VMOVUPS     Z4, (SI)
-	VPSRLD      $0x04, Z0, Z6
-	VPSRLD      $0x14, Z0, Z7
+	VPSRLD      $0x10, Z0, Z6
+	VPSRLD      $0x18, Z0, Z7
 	VPERMPS     Z31, Z6, Z6
 	VPERMPS     Z31, Z7, Z7
 	VFMADD213PS Z25, Z24, Z6
@@ -21633,8 +21633,8 @@ ready:
 	WORD        $0xf672
 	VPERMW      Z6, Z29, Z6
 	VMOVUPS     Z6, 128(SI)
-	VPSRLD      $0x08, Z0, Z8
-	VPSRLD      $0x18, Z0, Z9
+	VPSRLD      $0x04, Z0, Z8
+	VPSRLD      $0x0c, Z0, Z9
 	VPERMPS     Z31, Z8, Z8
 	VPERMPS     Z31, Z9, Z9
 	VFMADD213PS Z25, Z24, Z8
@@ -21645,7 +21645,7 @@ ready:
 	WORD        $0xc072
 	VPERMW      Z8, Z29, Z8
 	VMOVUPS     Z8, 256(SI)
-	VPSRLD      $0x0c, Z0, Z10
+	VPSRLD      $0x14, Z0, Z10
 	VPSRLD      $0x1c, Z0, Z11
 	VPERMPS     Z31, Z10, Z10
 	VPERMPS     Z31, Z11, Z11
@@ -21659,7 +21659,7 @@ ready:
 	VMOVUPS     Z10, 384(SI)
 	VMOVDQU32   64(CX), Z1
 	VPSRLD      $0x00, Z1, Z4
-	VPSRLD      $0x10, Z1, Z5
+	VPSRLD      $0x08, Z1, Z5
 	VPERMPS     Z31, Z4, Z4
 	VPERMPS     Z31, Z5, Z5
 	VFMADD213PS Z25, Z24, Z4
@@ -21670,8 +21670,8 @@ ready:
 	WORD        $0xe472
 	VPERMW      Z4, Z29, Z4
 	VMOVUPS     Z4, 512(SI)
-	VPSRLD      $0x04, Z1, Z6
-	VPSRLD      $0x14, Z1, Z7
+	VPSRLD      $0x10, Z1, Z6
+	VPSRLD      $0x18, Z1, Z7
 	VPERMPS     Z31, Z6, Z6
 	VPERMPS     Z31, Z7, Z7
 	VFMADD213PS Z25, Z24, Z6
@@ -21682,8 +21682,8 @@ ready:
 	WORD        $0xf672
 	VPERMW      Z6, Z29, Z6
 	VMOVUPS     Z6, 640(SI)
-	VPSRLD      $0x08, Z1, Z8
-	VPSRLD      $0x18, Z1, Z9
+	VPSRLD      $0x04, Z1, Z8
+	VPSRLD      $0x0c, Z1, Z9
 	VPERMPS     Z31, Z8, Z8
 	VPERMPS     Z31, Z9, Z9
 	VFMADD213PS Z25, Z24, Z8
@@ -21694,7 +21694,7 @@ ready:
 	WORD        $0xc072
 	VPERMW      Z8, Z29, Z8
 	VMOVUPS     Z8, 768(SI)
-	VPSRLD      $0x0c, Z1, Z10
+	VPSRLD      $0x14, Z1, Z10
 	VPSRLD      $0x1c, Z1, Z11
 	VPERMPS     Z31, Z10, Z10
 	VPERMPS     Z31, Z11, Z11
@@ -21708,7 +21708,7 @@ ready:
 	VMOVUPS     Z10, 896(SI)
 	VMOVDQU32   128(CX), Z0
 	VPSRLD      $0x00, Z0, Z4
-	VPSRLD      $0x10, Z0, Z5
+	VPSRLD      $0x08, Z0, Z5
 	VPERMPS     Z31, Z4, Z4
 	VPERMPS     Z31, Z5, Z5
 	VFMADD213PS Z25, Z24, Z4
@@ -21719,8 +21719,8 @@ ready:
 	WORD        $0xe472
 	VPERMW      Z4, Z29, Z4
 	VMOVUPS     Z4, 1024(SI)
-	VPSRLD      $0x04, Z0, Z6
-	VPSRLD      $0x14, Z0, Z7
+	VPSRLD      $0x10, Z0, Z6
+	VPSRLD      $0x18, Z0, Z7
 	VPERMPS     Z31, Z6, Z6
 	VPERMPS     Z31, Z7, Z7
 	VFMADD213PS Z25, Z24, Z6
@@ -21731,8 +21731,8 @@ ready:
 	WORD        $0xf672
 	VPERMW      Z6, Z29, Z6
 	VMOVUPS     Z6, 1152(SI)
-	VPSRLD      $0x08, Z0, Z8
-	VPSRLD      $0x18, Z0, Z9
+	VPSRLD      $0x04, Z0, Z8
+	VPSRLD      $0x0c, Z0, Z9
 	VPERMPS     Z31, Z8, Z8
 	VPERMPS     Z31, Z9, Z9
 	VFMADD213PS Z25, Z24, Z8
@@ -21743,7 +21743,7 @@ ready:
 	WORD        $0xc072
 	VPERMW      Z8, Z29, Z8
 	VMOVUPS     Z8, 1280(SI)
-	VPSRLD      $0x0c, Z0, Z10
+	VPSRLD      $0x14, Z0, Z10
 	VPSRLD      $0x1c, Z0, Z11
 	VPERMPS     Z31, Z10, Z10
 	VPERMPS     Z31, Z11, Z11
@@ -21757,7 +21757,7 @@ ready:
 	VMOVUPS     Z10, 1408(SI)
 	VMOVDQU32   192(CX), Z1
 	VPSRLD      $0x00, Z1, Z4
-	VPSRLD      $0x10, Z1, Z5
+	VPSRLD      $0x08, Z1, Z5
 	VPERMPS     Z31, Z4, Z4
 	VPERMPS     Z31, Z5, Z5
 	VFMADD213PS Z25, Z24, Z4
@@ -21768,8 +21768,8 @@ ready:
 	WORD        $0xe472
 	VPERMW      Z4, Z29, Z4
 	VMOVUPS     Z4, 1536(SI)
-	VPSRLD      $0x04, Z1, Z6
-	VPSRLD      $0x14, Z1, Z7
+	VPSRLD      $0x10, Z1, Z6
+	VPSRLD      $0x18, Z1, Z7
 	VPERMPS     Z31, Z6, Z6
 	VPERMPS     Z31, Z7, Z7
 	VFMADD213PS Z25, Z24, Z6
@@ -21780,8 +21780,8 @@ ready:
 	WORD        $0xf672
 	VPERMW      Z6, Z29, Z6
 	VMOVUPS     Z6, 1664(SI)
-	VPSRLD      $0x08, Z1, Z8
-	VPSRLD      $0x18, Z1, Z9
+	VPSRLD      $0x04, Z1, Z8
+	VPSRLD      $0x0c, Z1, Z9
 	VPERMPS     Z31, Z8, Z8
 	VPERMPS     Z31, Z9, Z9
 	VFMADD213PS Z25, Z24, Z8
@@ -21792,7 +21792,7 @@ ready:
 	WORD        $0xc072
 	VPERMW      Z8, Z29, Z8
 	VMOVUPS     Z8, 1792(SI)
-	VPSRLD      $0x0c, Z1, Z10
+	VPSRLD      $0x14, Z1, Z10
 	VPSRLD      $0x1c, Z1, Z11
 	VPERMPS     Z31, Z10, Z10
 	VPERMPS     Z31, Z11, Z11
@@ -21862,7 +21862,7 @@ ready:
 	VPSRLD      $0x00, Z0, Z4
 	VPTERNLOGD  $0xea, Z30, Z27, Z4
 	VSUBPS      Z31, Z4, Z4
-	VPSRLD      $0x10, Z0, Z5
+	VPSRLD      $0x08, Z0, Z5
 	VPTERNLOGD  $0xea, Z30, Z27, Z5
 	VSUBPS      Z31, Z5, Z5
 	VFMADD213PS Z25, Z24, Z4
@@ -21873,10 +21873,10 @@ ready:
 	WORD        $0xe472
 	VPERMW      Z4, Z29, Z4
 	VMOVUPS     Z4, (SI)
-	VPSRLD      $0x00, Z1, Z6
+	VPSRLD      $0x10, Z0, Z6
 	VPTERNLOGD  $0xea, Z30, Z27, Z6
 	VSUBPS      Z31, Z6, Z6
-	VPSRLD      $0x10, Z1, Z7
+	VPSRLD      $0x18, Z0, Z7
 	VPTERNLOGD  $0xea, Z30, Z27, Z7
 	VSUBPS      Z31, Z7, Z7
 	VFMADD213PS Z25, Z24, Z6
@@ -21887,10 +21887,10 @@ ready:
 	WORD        $0xf672
 	VPERMW      Z6, Z29, Z6
 	VMOVUPS     Z6, 128(SI)
-	VPSRLD      $0x08, Z0, Z8
+	VPSRLD      $0x00, Z1, Z8
 	VPTERNLOGD  $0xea, Z30, Z27, Z8
 	VSUBPS      Z31, Z8, Z8
-	VPSRLD      $0x18, Z0, Z9
+	VPSRLD      $0x08, Z1, Z9
 	VPTERNLOGD  $0xea, Z30, Z27, Z9
 	VSUBPS      Z31, Z9, Z9
 	VFMADD213PS Z25, Z24, Z8
@@ -21901,7 +21901,7 @@ ready:
 	WORD        $0xc072
 	VPERMW      Z8, Z29, Z8
 	VMOVUPS     Z8, 256(SI)
-	VPSRLD      $0x08, Z1, Z10
+	VPSRLD      $0x10, Z1, Z10
 	VPTERNLOGD  $0xea, Z30, Z27, Z10
 	VSUBPS      Z31, Z10, Z10
 	VPSRLD      $0x18, Z1, Z11
@@ -21920,7 +21920,7 @@ ready:
 	VPSRLD      $0x00, Z0, Z4
 	VPTERNLOGD  $0xea, Z30, Z27, Z4
 	VSUBPS      Z31, Z4, Z4
-	VPSRLD      $0x10, Z0, Z5
+	VPSRLD      $0x08, Z0, Z5
 	VPTERNLOGD  $0xea, Z30, Z27, Z5
 	VSUBPS      Z31, Z5, Z5
 	VFMADD213PS Z25, Z24, Z4
@@ -21931,10 +21931,10 @@ ready:
 	WORD        $0xe472
 	VPERMW      Z4, Z29, Z4
 	VMOVUPS     Z4, 512(SI)
-	VPSRLD      $0x00, Z1, Z6
+	VPSRLD      $0x10, Z0, Z6
 	VPTERNLOGD  $0xea, Z30, Z27, Z6
 	VSUBPS      Z31, Z6, Z6
-	VPSRLD      $0x10, Z1, Z7
+	VPSRLD      $0x18, Z0, Z7
 	VPTERNLOGD  $0xea, Z30, Z27, Z7
 	VSUBPS      Z31, Z7, Z7
 	VFMADD213PS Z25, Z24, Z6
@@ -21945,10 +21945,10 @@ ready:
 	WORD        $0xf672
 	VPERMW      Z6, Z29, Z6
 	VMOVUPS     Z6, 640(SI)
-	VPSRLD      $0x08, Z0, Z8
+	VPSRLD      $0x00, Z1, Z8
 	VPTERNLOGD  $0xea, Z30, Z27, Z8
 	VSUBPS      Z31, Z8, Z8
-	VPSRLD      $0x18, Z0, Z9
+	VPSRLD      $0x08, Z1, Z9
 	VPTERNLOGD  $0xea, Z30, Z27, Z9
 	VSUBPS      Z31, Z9, Z9
 	VFMADD213PS Z25, Z24, Z8
@@ -21959,7 +21959,7 @@ ready:
 	WORD        $0xc072
 	VPERMW      Z8, Z29, Z8
 	VMOVUPS     Z8, 768(SI)
-	VPSRLD      $0x08, Z1, Z10
+	VPSRLD      $0x10, Z1, Z10
 	VPTERNLOGD  $0xea, Z30, Z27, Z10
 	VSUBPS      Z31, Z10, Z10
 	VPSRLD      $0x18, Z1, Z11
@@ -21978,7 +21978,7 @@ ready:
 	VPSRLD      $0x00, Z0, Z4
 	VPTERNLOGD  $0xea, Z30, Z27, Z4
 	VSUBPS      Z31, Z4, Z4
-	VPSRLD      $0x10, Z0, Z5
+	VPSRLD      $0x08, Z0, Z5
 	VPTERNLOGD  $0xea, Z30, Z27, Z5
 	VSUBPS      Z31, Z5, Z5
 	VFMADD213PS Z25, Z24, Z4
@@ -21989,10 +21989,10 @@ ready:
 	WORD        $0xe472
 	VPERMW      Z4, Z29, Z4
 	VMOVUPS     Z4, 1024(SI)
-	VPSRLD      $0x00, Z1, Z6
+	VPSRLD      $0x10, Z0, Z6
 	VPTERNLOGD  $0xea, Z30, Z27, Z6
 	VSUBPS      Z31, Z6, Z6
-	VPSRLD      $0x10, Z1, Z7
+	VPSRLD      $0x18, Z0, Z7
 	VPTERNLOGD  $0xea, Z30, Z27, Z7
 	VSUBPS      Z31, Z7, Z7
 	VFMADD213PS Z25, Z24, Z6
@@ -22003,10 +22003,10 @@ ready:
 	WORD        $0xf672
 	VPERMW      Z6, Z29, Z6
 	VMOVUPS     Z6, 1152(SI)
-	VPSRLD      $0x08, Z0, Z8
+	VPSRLD      $0x00, Z1, Z8
 	VPTERNLOGD  $0xea, Z30, Z27, Z8
 	VSUBPS      Z31, Z8, Z8
-	VPSRLD      $0x18, Z0, Z9
+	VPSRLD      $0x08, Z1, Z9
 	VPTERNLOGD  $0xea, Z30, Z27, Z9
 	VSUBPS      Z31, Z9, Z9
 	VFMADD213PS Z25, Z24, Z8
@@ -22017,7 +22017,7 @@ ready:
 	WORD        $0xc072
 	VPERMW      Z8, Z29, Z8
 	VMOVUPS     Z8, 1280(SI)
-	VPSRLD      $0x08, Z1, Z10
+	VPSRLD      $0x10, Z1, Z10
 	VPTERNLOGD  $0xea, Z30, Z27, Z10
 	VSUBPS      Z31, Z10, Z10
 	VPSRLD      $0x18, Z1, Z11
@@ -22036,7 +22036,7 @@ ready:
 	VPSRLD      $0x00, Z0, Z4
 	VPTERNLOGD  $0xea, Z30, Z27, Z4
 	VSUBPS      Z31, Z4, Z4
-	VPSRLD      $0x10, Z0, Z5
+	VPSRLD      $0x08, Z0, Z5
 	VPTERNLOGD  $0xea, Z30, Z27, Z5
 	VSUBPS      Z31, Z5, Z5
 	VFMADD213PS Z25, Z24, Z4
@@ -22047,10 +22047,10 @@ ready:
 	WORD        $0xe472
 	VPERMW      Z4, Z29, Z4
 	VMOVUPS     Z4, 1536(SI)
-	VPSRLD      $0x00, Z1, Z6
+	VPSRLD      $0x10, Z0, Z6
 	VPTERNLOGD  $0xea, Z30, Z27, Z6
 	VSUBPS      Z31, Z6, Z6
-	VPSRLD      $0x10, Z1, Z7
+	VPSRLD      $0x18, Z0, Z7
 	VPTERNLOGD  $0xea, Z30, Z27, Z7
 	VSUBPS      Z31, Z7, Z7
 	VFMADD213PS Z25, Z24, Z6
@@ -22061,10 +22061,10 @@ ready:
 	WORD        $0xf672
 	VPERMW      Z6, Z29, Z6
 	VMOVUPS     Z6, 1664(SI)
-	VPSRLD      $0x08, Z0, Z8
+	VPSRLD      $0x00, Z1, Z8
 	VPTERNLOGD  $0xea, Z30, Z27, Z8
 	VSUBPS      Z31, Z8, Z8
-	VPSRLD      $0x18, Z0, Z9
+	VPSRLD      $0x08, Z1, Z9
 	VPTERNLOGD  $0xea, Z30, Z27, Z9
 	VSUBPS      Z31, Z9, Z9
 	VFMADD213PS Z25, Z24, Z8
@@ -22075,7 +22075,7 @@ ready:
 	WORD        $0xc072
 	VPERMW      Z8, Z29, Z8
 	VMOVUPS     Z8, 1792(SI)
-	VPSRLD      $0x08, Z1, Z10
+	VPSRLD      $0x10, Z1, Z10
 	VPTERNLOGD  $0xea, Z30, Z27, Z10
 	VSUBPS      Z31, Z10, Z10
 	VPSRLD      $0x18, Z1, Z11

@@ -67,11 +67,14 @@ func (w *Matrix) Dense() []float32 {
 	return x
 }
 
-// Slabs is how many pieces of memory hold the gang's matrices.
-func (g *Gang) Slabs() int {
-	g.weights.lock.Lock()
-	defer g.weights.lock.Unlock()
-	return g.weights.slabs
+// Slabs is how many pieces of memory hold the gang's matrices, and its factors.
+func (g *Gang) Slabs() (matrices, factors int) {
+	for i, a := range []*arena{g.weights, g.factors} {
+		a.lock.Lock()
+		*[]*int{&matrices, &factors}[i] = a.slabs
+		a.lock.Unlock()
+	}
+	return matrices, factors
 }
 
 // CompareHalves compares the loops over float16 of a level with their twins.

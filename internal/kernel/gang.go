@@ -21,6 +21,7 @@ type Gang struct {
 	large   *shelf // of products
 	weights *arena
 	pages   *arena // of keys and values
+	factors *arena // of adapters: they come and go, and must not hold the pages' memory
 
 	gathered *gathered // not nil: where loops are put instead of being run
 }
@@ -43,6 +44,7 @@ func NewGang(pool *parallel.Pool, level Level) (*Gang, error) {
 		large:   new(shelf),
 		weights: new(arena),
 		pages:   new(arena),
+		factors: new(arena),
 	}
 	if level != Generic {
 		if err := newTrial(g.kit).all(2, 2); err != nil {

@@ -57,7 +57,7 @@ func (g *Gang) NewFactors(rank int, scale float32, p Precision, pairs ...Pair) (
 	if p == Exact || size == 0 {
 		return all, nil
 	}
-	bytes, release, err := g.pages.take(2 * size)
+	bytes, release, err := g.factors.take(2 * size)
 	if err != nil {
 		return nil, fmt.Errorf("make room for an adapter: %w", err)
 	}

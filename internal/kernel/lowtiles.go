@@ -116,9 +116,16 @@ func (g *Gang) weaveRows(dst, rows []uint32, n, cols, rs, k2 int) {
 		}
 		return &none[0]
 	}
-	for i := range k2 {
-		g.kit.tiles.low.weave(cols/block, row(2*i), row(2*i+1), &dst[i*wide], k2*wide)
+	weave := func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			g.kit.tiles.low.weave(cols/block, row(2*i), row(2*i+1), &dst[i*wide], k2*wide)
+		}
 	}
+	if k2 <= lowBlock/2 {
+		weave(0, k2) // inside a chunk
+		return
+	}
+	g.span(k2, 8*lowBlock, weave)
 }
 
 // lowScratch cuts words out of a scratch.

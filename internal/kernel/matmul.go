@@ -18,6 +18,9 @@ func (g *Gang) MatMul(dst []float32, x *Operand, w *Matrix) {
 	case x.n == 0:
 	case x.precision == Exact:
 		g.matMulExact(dst, x, w)
+	case w.form != pairForm && g.kit.tiles != nil && x.Dense:
+		g.rounded(x)
+		g.matMulDense(dst, x, w)
 	case w.form != pairForm && g.kit.tiles != nil:
 		g.tiledRows(x)
 		g.matMulTiles(dst, x, w)

@@ -996,10 +996,10 @@ func dense(bits int) {
 		if bits == 4 {
 			raw := z[i%2]
 			VMOVDQU32(Mem{Base: qs, Disp: 64 * i}, raw)
-			for s := range 4 {
+			for s, shift := range [4]uint8{0, 16, 4, 20} {
 				even, odd := z[4+2*s], z[5+2*s]
-				VPSRLD(U8(uint8(4*s)), raw, even)
-				VPSRLD(U8(uint8(16+4*s)), raw, odd)
+				VPSRLD(U8(shift), raw, even)
+				VPSRLD(U8(shift+8), raw, odd)
 				VPERMPS(z[31], even, even)
 				VPERMPS(z[31], odd, odd)
 				write(even, odd, 4*i+s)
@@ -1009,10 +1009,10 @@ func dense(bits int) {
 		for r := range 2 {
 			VMOVDQU32(Mem{Base: qs, Disp: 64 * (2*i + r)}, z[r])
 		}
-		for s, place := range [4][2]int{{0, 0}, {1, 0}, {0, 1}, {1, 1}} { // the register, the first byte
+		for s := range 4 { // two pairs of each register
 			pair := []reg.VecPhysical{z[4+2*s], z[5+2*s]}
 			for odd, q := range pair {
-				VPSRLD(U8(uint8(8*(place[1]+2*odd))), z[place[0]], q)
+				VPSRLD(U8(uint8(8*(s%2*2+odd))), z[s/2], q)
 				VPTERNLOGD(U8(0xEA), z[30], z[27], q) // (q & z27) | z30
 				VSUBPS(z[31], q, q)
 			}
