@@ -157,10 +157,12 @@ func (t *Tuner) Run(ctx context.Context, s Spec, dir, job string, observe func(t
 	if o.Marks, err = t.marker(s, m, a, apart); err != nil {
 		return Result{}, err
 	}
+	whole := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	steps := &steps{tuner: t, job: job, adapter: a, model: m, tell: observe, stop: cancel}
-	defer t.live.enter(steps)()
+	leave := t.live.enter(steps)
+	defer func() { leave(whole.Err() != nil) }()
 	done, err := train.Run(ctx, g, learn.Sequences, held.Sequences, o, dir, steps.observe)
 	if err != nil {
 		return Result{}, cmp.Or(steps.broken, err)

@@ -18,12 +18,19 @@ import (
 const (
 	liveWatch = 10 * time.Minute
 	liveWait  = time.Minute
+
+	// A run that was cut off may only have come to the end of its slice, and go on
+	// at once: who asks in between waits so long.
+	liveGap = 3 * time.Second
 )
 
 // live is what the running jobs have learnt so far, for those who ask.
 type live struct {
 	mu   sync.Mutex
 	runs map[string]*steps // by job
+
+	cut     map[string]time.Time // when the runs of jobs were cut off that have not gone on
+	entered chan struct{}        // closed when a run is entered; nil when nobody waits
 }
 
 // steps stands between a run and its observer: at the end of a step nothing
@@ -44,23 +51,49 @@ type steps struct {
 	over  bool
 }
 
-// enter makes a run known by its job until the returned function is called.
-func (l *live) enter(s *steps) (leave func()) {
+// enter makes a run known by its job until the returned function is called, which
+// is told whether the run was cut off.
+func (l *live) enter(s *steps) (leave func(cut bool)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if s.job != "" {
 		if l.runs == nil {
-			l.runs = map[string]*steps{}
+			l.runs, l.cut = map[string]*steps{}, map[string]time.Time{}
 		}
 		l.runs[s.job] = s
+		delete(l.cut, s.job)
+		if l.entered != nil {
+			close(l.entered)
+			l.entered = nil
+		}
 	}
-	return func() {
+	return func(cut bool) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.runs, s.job)
+		for job, at := range l.cut {
+			if time.Since(at) > liveGap {
+				delete(l.cut, job)
+			}
+		}
+		if cut && s.job != "" {
+			l.cut[s.job] = time.Now()
+		}
 		s.over = true
 		s.wake()
 	}
+}
+
+// back returns a channel that is closed when a run is entered, and how long it is
+// worth waiting for that of a job that was cut off; not at all when that is long ago.
+func (l *live) back(job string) (entered <-chan struct{}, wait time.Duration) {
+	if at, ok := l.cut[job]; ok {
+		wait = liveGap - time.Since(at)
+	}
+	if l.entered == nil {
+		l.entered = make(chan struct{})
+	}
+	return l.entered, wait
 }
 
 // wake tells those who wait.
@@ -123,7 +156,15 @@ func (t *Tuner) Live(job string) (*model.Model, *lora.Adapter, error) {
 		l.mu.Lock()
 		s := l.runs[job]
 		if s == nil || s.over {
+			entered, wait := l.back(job)
 			l.mu.Unlock()
+			if wait > 0 {
+				select {
+				case <-entered:
+				case <-time.After(wait):
+				}
+				continue
+			}
 			return nil, nil, fault.New(fault.NotFound, "%s is not running, so there is no %s:live; ask for its model when it has succeeded", job, job).
 				WithCode("model_not_found").WithParam("model")
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"afina/internal/fault"
 	"afina/internal/lora"
@@ -97,6 +98,45 @@ func TestValidation(t *testing.T) {
 	}
 	s.Validation = "ds_2"
 	if _, err := tuner.Check(context.Background(), s); fault.KindOf(err) != fault.NotFound {
+		t.Error(err)
+	}
+}
+
+// TestLiveBetweenSlices: a run that is cut off and goes on at once is running to
+// those who ask in between.
+func TestLiveBetweenSlices(t *testing.T) {
+	tuner, _ := newTuner(t)
+	s := order()
+	s.EvalEvery, s.Epochs = 1, 1000
+	dir := t.TempDir()
+	slice := func(f func(step int) (on bool)) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		if _, err := tuner.Run(ctx, s, dir, "job_1", func(e train.Event) {
+			if !f(e.Step) {
+				cancel()
+			}
+		}); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+	slice(func(int) bool { return false })
+	got := make(chan error)
+	go func() {
+		_, _, err := tuner.Live("job_1")
+		got <- err
+	}()
+	time.Sleep(50 * time.Millisecond) // it asks while nothing runs
+	var err error
+	slice(func(int) bool {
+		select {
+		case err = <-got:
+			return false
+		default:
+			return true
+		}
+	})
+	if err != nil {
 		t.Error(err)
 	}
 }

@@ -218,6 +218,14 @@ func TestTwentyJobsTwoWorkers(t *testing.T) {
 	if err != nil || counts[jobs.Succeeded] != 20 || len(counts) != 6 {
 		t.Errorf("counts %v, %v", counts, err)
 	}
+	allEnded := func() bool { // observers are told after the state is stored
+		mu.Lock()
+		defer mu.Unlock()
+		return len(ended) == len(all)
+	}
+	for deadline := time.Now().Add(10 * time.Second); !allEnded() && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
 	mu.Lock()
 	defer mu.Unlock()
 	for _, j := range all {
