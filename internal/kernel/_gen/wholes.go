@@ -226,15 +226,9 @@ func orderTable() Mem {
 	return order
 }
 
-// roundWhole writes roundWholeAVX512.
-func roundWhole() {
-	TEXT("roundWholeAVX512", NOSPLIT, "func(nblk int, x *float32, dst *uint32)")
-	Pragma("noescape")
-	Doc("roundWholeAVX512 is roundWholeGeneric.")
-	n, x, dst := param("nblk"), param("x"), param("dst")
-	VMOVDQU32(orderTable(), z[31])
-	fill(0xffff0000, z[30])
-	Label("loop")
+// roundBlock writes a block of activations as pairs in the order of z31, and their
+// sum to X4; z30 is 0xffff0000.
+func roundBlock(x, dst reg.GPVirtual) {
 	VMOVUPS(Mem{Base: x}, z[0])
 	VMOVUPS(Mem{Base: x, Disp: 64}, z[1])
 	VCVTNE2PS2BF16(z[0], z[1], z[2])
@@ -248,6 +242,18 @@ func roundWhole() {
 	VEXTRACTF128(U8(1), reg.Y4, reg.X5)
 	VADDPS(reg.X4, reg.X5, reg.X4)
 	fold(func(a, b, dst Op) { VADDPS(a, b, dst) }, reg.X4, reg.X5)
+}
+
+// roundWhole writes roundWholeAVX512.
+func roundWhole() {
+	TEXT("roundWholeAVX512", NOSPLIT, "func(nblk int, x *float32, dst *uint32)")
+	Pragma("noescape")
+	Doc("roundWholeAVX512 is roundWholeGeneric.")
+	n, x, dst := param("nblk"), param("x"), param("dst")
+	VMOVDQU32(orderTable(), z[31])
+	fill(0xffff0000, z[30])
+	Label("loop")
+	roundBlock(x, dst)
 	VMOVSS(reg.X4, Mem{Base: dst, Disp: 64})
 	ADDQ(U32(128), x)
 	ADDQ(U32(68), dst)
