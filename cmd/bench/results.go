@@ -83,7 +83,7 @@ func (b *bench) row(ctx context.Context, r row) ([]line, error) {
 		if p.peer != nil {
 			l.PeerCommand = p.peer.line()
 		}
-		l.CPU, l.Cores, l.Commit, l.Date = cpu(), b.threads, commit(ctx), time.Now().UTC().Format(time.DateTime)
+		l.CPU, l.Cores, l.Commit, l.Date = processor(), b.threads, commit(ctx), time.Now().UTC().Format(time.DateTime)
 		l.print()
 		lines = append(lines, l)
 	}
@@ -210,7 +210,7 @@ func median(x []float64) float64 {
 }
 
 // cpu is the processor's name, with its family where the name says little.
-func cpu() string {
+func processor() string {
 	b, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
 		return runtime.GOARCH

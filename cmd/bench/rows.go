@@ -129,15 +129,17 @@ func train512Best(ctx context.Context, b *bench) (pair, error) {
 	if err != nil {
 		return pair{}, err
 	}
-	plain := []string{"--model", b.model, "--dropout", "0", "--weights", "bf16", "--adapter", "bf16"}
-	with := func(batches string, more ...string) []string {
-		return append(append([]string{"--batches", batches}, plain...), more...)
+	with := func(batches, numbers string, more ...string) []string {
+		return append([]string{"--batches", batches, "--model", b.model, "--dropout", "0", "--weights", numbers, "--adapter", numbers}, more...)
 	}
 	p := pair{}
 	err = b.torchSide(ctx, &p, "best", []candidate{
-		{"BF16 weights and adapters, 8×64, torch.compile", with(short, "--compile")},
-		{"BF16 weights and adapters, 1×512, torch.compile", with(long, "--compile")},
-		{"BF16 weights and adapters, 8×64", with(short)},
+		{"BF16 weights and adapters, 8×64, torch.compile", with(short, "bf16", "--compile")},
+		{"BF16 weights and adapters, 1×512, torch.compile", with(long, "bf16", "--compile")},
+		{"BF16 weights and adapters, 8×64", with(short, "bf16")},
+		{"FP32, 8×64, torch.compile", with(short, "fp32", "--compile")},
+		{"FP32, 1×512, torch.compile", with(long, "fp32", "--compile")},
+		{"FP32, 8×64", with(short, "fp32")},
 	})
 	batches := short
 	if strings.Contains(p.peerName, "1×512") {
@@ -241,5 +243,6 @@ func phiTrain(ctx context.Context, b *bench) (pair, error) {
 	}
 	p := pair{ours: b.ours("train", "-model", model, "-batches", batches, "-dropout", fmt.Sprint(dropout), "-memory", "store")}
 	return p.without(b.torchSide(ctx, &p, "phi2", []candidate{
-		{"BF16 weights", []string{"--phi2", "--weights", "bf16", "--warm", "1", "--batches", batches}}}))
+		{"BF16 weights", []string{"--phi2", "--weights", "bf16", "--warm", "1", "--batches", batches}},
+		{"FP32", []string{"--phi2", "--weights", "fp32", "--warm", "1", "--batches", batches}}}))
 }

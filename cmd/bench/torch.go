@@ -6,7 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+
+	"golang.org/x/sys/cpu"
 )
 
 // torchPeer is PyTorch with transformers and PEFT, in an environment of its own.
@@ -41,6 +45,15 @@ type candidate struct {
 	args []string
 }
 
+// able are the candidates worth trying here. Without bfloat16 in hardware PyTorch
+// takes minutes for a step in it.
+func able(candidates []candidate) []candidate {
+	if cpu.X86.HasAVX512BF16 || cpu.X86.HasAMXBF16 || runtime.GOARCH != "amd64" {
+		return candidates
+	}
+	return slices.DeleteFunc(candidates, func(c candidate) bool { return strings.Contains(c.name, "BF16") })
+}
+
 // defaults are the precisions in which a user of PEFT trains, all else as PEFT
 // and transformers have it.
 func (b *bench) defaults(args ...string) []candidate {
@@ -65,7 +78,7 @@ func (b *bench) torchSide(ctx context.Context, p *pair, key string, candidates [
 	}
 	name := strings.TrimSpace(string(versions))
 	var sides []sided
-	for _, c := range candidates {
+	for _, c := range able(candidates) {
 		argv := append([]string{t.python, filepath.Join(b.scripts, "torch_peer.py"), "--threads", fmt.Sprint(b.threads)}, c.args...)
 		// Inductor's compiled code is kept beside the peer, so only the first run waits for it.
 		env := []string{fmt.Sprint("OMP_NUM_THREADS=", b.threads), "TORCHINDUCTOR_CACHE_DIR=" + filepath.Join(b.scratch, "inductor")}

@@ -55,7 +55,7 @@ func (t *trial) all(np, nblk int) error {
 			return fmt.Errorf("tiles of height %d: %w", h, err)
 		}
 	}
-	for _, compare := range []func(np, nblk int) error{t.expansions, t.turns, t.tiles} {
+	for _, compare := range []func(np, nblk int) error{t.expansions, t.turns, t.tiles, t.shorts} {
 		if err := compare(np, nblk); err != nil {
 			return err
 		}

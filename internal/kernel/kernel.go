@@ -17,9 +17,10 @@ type Precision uint8
 // The precisions.
 const (
 	// Fast: forward, the very weights times activations in bfloat16 (4-bit weights),
-	// in two rows of int8 (8-bit weights, or no bfloat16 in hardware) or in one
-	// (matrices marked Coarse); backward, everything in bfloat16. Attention goes
-	// by bfloat16 too where there are tiles of it. Sums are float32.
+	// in two rows of int8 (8-bit weights) or in one (matrices marked Coarse);
+	// backward, everything in bfloat16. Without bfloat16 in hardware, AVX2 has 16-bit
+	// whole numbers for both. Attention goes by bfloat16 where there are tiles of it.
+	// Sums of blocks are float32.
 	Fast Precision = iota
 	// Exact: float32 everywhere, for parity with PyTorch.
 	Exact

@@ -21,6 +21,9 @@ func (g *Gang) MatMulBack(dx []float32, dy *Operand, w *Matrix) {
 	case g.kit.pairs:
 		g.rounded(dy)
 		g.backPairs(dx, dy, w)
+	case g.kit.shorts != nil:
+		g.shorts(dy)
+		g.backShorts(dx, dy, w)
 	default:
 		g.backFloats(dx, dy.x, dy.n, w)
 	}

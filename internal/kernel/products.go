@@ -64,7 +64,8 @@ type products struct {
 
 	wholeZero, wholeMin [maxHeight + 1]wholeTile
 
-	tiles *tileLoops // nil on levels without
+	tiles  *tileLoops  // nil on levels without
+	shorts *shortLoops // nil on levels without, and on those with something faster
 
 	// wholeHeights and floatHeights give the height of the next tile of whole
 	// numbers, and of floats and pairs, by the rows that are left. Every row is computed in the same
@@ -131,7 +132,6 @@ func genericProducts() *products {
 type heights [13]int
 
 var (
-	heightsTo2  = &heights{0, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2}
 	heightsTo3  = &heights{0, 1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3}
 	heightsTo4  = &heights{0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4}
 	heightsTo6  = &heights{0, 1, 2, 3, 4, 3, 6, 4, 4, 6, 6, 6, 6}

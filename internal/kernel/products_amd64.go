@@ -475,50 +475,15 @@ func expandPairsAVX512(np int, src *uint32, step int, dst *uint32)
 //go:noescape
 func transposeAVX512(w int, n int, b *float32, ldb int, dst *float32, width int)
 
-// zeroTile4x2AVX2 is the fine zeroTile of height 2 on 4-bit weights: see zeroTileGeneric.
+// coarseZeroTile4x6AVX2 is the coarse zeroTile of height 6 on 4-bit weights: see zeroTileGeneric.
 //
 //go:noescape
-func zeroTile4x2AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
+func coarseZeroTile4x6AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
 
-// minTile4x2AVX2 is the fine minTile of height 2 on 4-bit weights: see minTileGeneric.
+// coarseMinTile4x6AVX2 is the coarse minTile of height 6 on 4-bit weights: see minTileGeneric.
 //
 //go:noescape
-func minTile4x2AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
-
-// zeroTile8x2AVX2 is the fine zeroTile of height 2 on 8-bit weights: see zeroTileGeneric.
-//
-//go:noescape
-func zeroTile8x2AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
-
-// minTile8x2AVX2 is the fine minTile of height 2 on 8-bit weights: see minTileGeneric.
-//
-//go:noescape
-func minTile8x2AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
-
-// zeroTile4x1AVX2 is the fine zeroTile of height 1 on 4-bit weights: see zeroTileGeneric.
-//
-//go:noescape
-func zeroTile4x1AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
-
-// minTile4x1AVX2 is the fine minTile of height 1 on 4-bit weights: see minTileGeneric.
-//
-//go:noescape
-func minTile4x1AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
-
-// zeroTile8x1AVX2 is the fine zeroTile of height 1 on 8-bit weights: see zeroTileGeneric.
-//
-//go:noescape
-func zeroTile8x1AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
-
-// minTile8x1AVX2 is the fine minTile of height 1 on 8-bit weights: see minTileGeneric.
-//
-//go:noescape
-func minTile8x1AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
-
-// quantiseAVX2 is quantiseGeneric in 2 parts.
-//
-//go:noescape
-func quantiseAVX2(nblk int, height int, x *float32, a *int8, s *float32, init4 *int32, init8 *int32, sum *float32)
+func coarseMinTile4x6AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
 // coarseZeroTile4x4AVX2 is the coarse zeroTile of height 4 on 4-bit weights: see zeroTileGeneric.
 //
@@ -530,16 +495,6 @@ func coarseZeroTile4x4AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *f
 //go:noescape
 func coarseMinTile4x4AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
-// coarseZeroTile8x4AVX2 is the coarse zeroTile of height 4 on 8-bit weights: see zeroTileGeneric.
-//
-//go:noescape
-func coarseZeroTile8x4AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
-
-// coarseMinTile8x4AVX2 is the coarse minTile of height 4 on 8-bit weights: see minTileGeneric.
-//
-//go:noescape
-func coarseMinTile8x4AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
-
 // coarseZeroTile4x3AVX2 is the coarse zeroTile of height 3 on 4-bit weights: see zeroTileGeneric.
 //
 //go:noescape
@@ -549,16 +504,6 @@ func coarseZeroTile4x3AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *f
 //
 //go:noescape
 func coarseMinTile4x3AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
-
-// coarseZeroTile8x3AVX2 is the coarse zeroTile of height 3 on 8-bit weights: see zeroTileGeneric.
-//
-//go:noescape
-func coarseZeroTile8x3AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
-
-// coarseMinTile8x3AVX2 is the coarse minTile of height 3 on 8-bit weights: see minTileGeneric.
-//
-//go:noescape
-func coarseMinTile8x3AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
 // coarseZeroTile4x2AVX2 is the coarse zeroTile of height 2 on 4-bit weights: see zeroTileGeneric.
 //
@@ -570,16 +515,6 @@ func coarseZeroTile4x2AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *f
 //go:noescape
 func coarseMinTile4x2AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
-// coarseZeroTile8x2AVX2 is the coarse zeroTile of height 2 on 8-bit weights: see zeroTileGeneric.
-//
-//go:noescape
-func coarseZeroTile8x2AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
-
-// coarseMinTile8x2AVX2 is the coarse minTile of height 2 on 8-bit weights: see minTileGeneric.
-//
-//go:noescape
-func coarseMinTile8x2AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
-
 // coarseZeroTile4x1AVX2 is the coarse zeroTile of height 1 on 4-bit weights: see zeroTileGeneric.
 //
 //go:noescape
@@ -589,16 +524,6 @@ func coarseZeroTile4x1AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *f
 //
 //go:noescape
 func coarseMinTile4x1AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
-
-// coarseZeroTile8x1AVX2 is the coarse zeroTile of height 1 on 8-bit weights: see zeroTileGeneric.
-//
-//go:noescape
-func coarseZeroTile8x1AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
-
-// coarseMinTile8x1AVX2 is the coarse minTile of height 1 on 8-bit weights: see minTileGeneric.
-//
-//go:noescape
-func coarseMinTile8x1AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
 
 // quantiseCoarseAVX2 is quantiseGeneric in 1 parts.
 //

@@ -12,18 +12,11 @@ import (
 
 // avx2 writes the products with AVX2, FMA and F16C.
 func avx2() {
-	for parts := 2; parts > 0; parts-- {
-		for _, h := range []int{4, 3, 2, 1} {
-			if parts*h > 4 {
-				continue // the sums of low and high nibbles have eight registers
-			}
-			for _, bits := range []int{4, 8} {
-				intTileAVX2(h, bits, parts, false)
-				intTileAVX2(h, bits, parts, true)
-			}
-		}
-		quantiseAVX2(parts)
+	for _, h := range []int{6, 4, 3, 2, 1} {
+		coarseTileAVX2(h, false)
+		coarseTileAVX2(h, true)
 	}
+	quantiseCoarseAVX2()
 	for _, h := range []int{6, 4, 3, 2, 1} {
 		floatTileAVX2(h)
 	}
@@ -51,17 +44,16 @@ func words(name string, word uint32) Mem {
 	return wordsKnown[name]
 }
 
-// intTileAVX2 writes zeroTile and minTile for 8 columns at a time.
+// coarseTileAVX2 writes the coarse zeroTile or minTile of 4-bit weights for 8 columns
+// at a time; 8-bit weights, and activations in two parts, go by 16-bit whole numbers.
 //
-// VPMADDUBSW adds two products in 16 bits. With weights of 4 bits the eight
-// groups of a block fit: 8·2·15·127 < 2¹⁵. Weights of 8 bits are two nibbles,
-// summed apart, of which the high one counts sixteen times. y0-3 are the floats,
-// y4-7 the sums of low nibbles, y8-11 those of high ones.
-func intTileAVX2(h, bits, parts int, minima bool) {
-	intText(h, bits, parts, minima, "AVX2")
+// VPMADDUBSW adds two products in 16 bits. The eight groups of a block fit:
+// 8·2·15·127 < 2¹⁵. y0-5 are the floats, y6-11 the sums.
+func coarseTileAVX2(h int, minima bool) {
+	intText(h, 4, 1, minima, "AVX2")
 	nblk, c, ldc, half, n := param("nblk"), param("c"), param("ldc"), GP64(), GP64()
 	SHLQ(U8(2), ldc)
-	t := &intsAVX2{newWeightPointers(bits, minima), newActivationPointers(h, parts)}
+	t := &intsAVX2{newWeightPointers(4, minima), newActivationPointers(h, 1)}
 	Label("panel")
 	MOVQ(U32(2), half)
 	Label("half")
@@ -122,34 +114,25 @@ func (t *intsAVX2) columns(n int) {
 // dots multiplies the 32 numbers of a block.
 func (t *intsAVX2) dots() {
 	mask := words("nibbles", 0x0f0f0f0f)
-	low, high, x, p := y[12], y[13], y[14], y[15]
-	first := true
-	add := func(product, sum reg.VecPhysical, w reg.VecPhysical) {
-		if first {
-			VPMADDUBSW(x, w, sum)
-			return
-		}
-		VPMADDUBSW(x, w, product)
-		VPADDW(product, sum, sum)
-	}
-	for j := range t.bits {
-		VMOVDQU(Mem{Base: t.qs, Disp: 64 * j}, high)
-		VPAND(mask, high, low)
-		VPSRLD(U8(4), high, high)
-		VPAND(mask, high, high)
-		for m := range t.rows {
-			if t.bits == 8 { // group j, both nibbles
-				VPBROADCASTD(Mem{Base: t.a, Disp: 4 * (j*t.rows + m)}, x)
-				add(p, y[4+m], low)
-				add(p, y[8+m], high)
-				continue
+	weights, products := []reg.VecPhysical{y[12], y[13]}, y[14:16]
+	for j := range 4 {
+		VMOVDQU(Mem{Base: t.qs, Disp: 64 * j}, weights[1])
+		VPAND(mask, weights[1], weights[0])
+		VPSRLD(U8(4), weights[1], weights[1])
+		VPAND(mask, weights[1], weights[1])
+		for half, w := range weights {
+			g := 2*j + half
+			for m := range t.rows {
+				p, sum := products[m%2], y[6+m]
+				VPBROADCASTD(Mem{Base: t.a, Disp: 4 * (g*t.rows + m)}, p)
+				if g == 0 {
+					VPMADDUBSW(p, w, sum)
+					continue
+				}
+				VPMADDUBSW(p, w, p)
+				VPADDW(p, sum, sum)
 			}
-			VPBROADCASTD(Mem{Base: t.a, Disp: 4 * (2*j*t.rows + m)}, x)
-			add(p, y[4+m], low)
-			VPBROADCASTD(Mem{Base: t.a, Disp: 4 * ((2*j+1)*t.rows + m)}, x)
-			add(p, y[8+m], high)
 		}
-		first = false
 	}
 }
 
@@ -160,17 +143,9 @@ func (t *intsAVX2) scale() {
 	if t.minima {
 		VCVTPH2PS(Mem{Base: t.ms}, least)
 	}
-	ones := words("ones16", 0x00010001)
 	for m := range t.rows {
-		sum, high := y[4+m], y[8+m]
-		if t.bits == 8 {
-			VPMADDWD(ones, sum, sum)
-			VPMADDWD(words("sixteens16", 0x00100010), high, high)
-			VPADDD(high, sum, sum)
-		} else {
-			VPADDW(high, sum, sum)
-			VPMADDWD(ones, sum, sum)
-		}
+		sum := y[6+m]
+		VPMADDWD(words("ones16", 0x00010001), sum, sum)
 		if !t.minima {
 			VPBROADCASTD(Mem{Base: t.e, Disp: 4 * m}, v)
 			VPADDD(v, sum, sum)
@@ -178,17 +153,17 @@ func (t *intsAVX2) scale() {
 		VCVTDQ2PS(sum, sum)
 		VBROADCASTSS(Mem{Base: t.s, Disp: 4 * m}, v)
 		VMULPS(d, v, v)
-		VFMADD231PS(sum, v, y[m/t.parts])
-		if t.minima && m%t.parts == 0 { // the total of both parts
+		VFMADD231PS(sum, v, y[m])
+		if t.minima {
 			VBROADCASTSS(Mem{Base: t.e, Disp: 4 * m}, v)
-			VFMADD231PS(v, least, y[m/t.parts])
+			VFMADD231PS(v, least, y[m])
 		}
 	}
 }
 
-// quantiseAVX2 writes a row of a tile as rows of int8, as quantise does.
-func quantiseAVX2(parts int) {
-	r := quantiseText(parts, "AVX2")
+// quantiseCoarseAVX2 writes a row of a tile as int8, as quantise does.
+func quantiseCoarseAVX2() {
+	r := quantiseText(1, "AVX2")
 	Label("block")
 	for i := range 4 {
 		VMOVUPS(Mem{Base: r.x, Disp: 32 * i}, y[i])
@@ -210,34 +185,20 @@ func quantiseAVX2(parts int) {
 	VBROADCASTSS(reg.X6, y[6])
 	for i := range 4 {
 		VMULPS(y[i], y[6], y[i])
-		VCVTPS2DQ(y[i], y[8+i])
-		if parts == 1 {
-			continue
-		}
-		VCVTDQ2PS(y[8+i], y[12])
-		VSUBPS(y[12], y[i], y[i])
-		VMULPS(words("f254", bits254), y[i], y[i])
 		VCVTPS2DQ(y[i], y[i])
 	}
-	VMULPS(words("inverse254", bitsInverse254), reg.X5, reg.X6)
-	for row, x := range []int{8, 0}[:parts] {
-		VPACKSSDW(y[x+1], y[x], y[x])
-		VPACKSSDW(y[x+3], y[x+2], y[x+2])
-		VPACKSSWB(y[x+2], y[x], y[x]) // dwords: groups 0 2 4 6 | 1 3 5 7
-		low, sum := []reg.VecPhysical{reg.X8, reg.X0}[row], []reg.VecPhysical{reg.X13, reg.X14}[row]
-		VEXTRACTI128(U8(1), y[x], reg.X15)
-		r.scatter(row, low, reg.X15, [8]int{0, 4, 1, 5, 2, 6, 3, 7})
-		VMOVDQU(words("ones8", 0x01010101), y[7])
-		VPMADDUBSW(y[x], y[7], y[x])
-		VPMADDWD(words("ones16", 0x00010001), y[x], y[x])
-		VEXTRACTI128(U8(1), y[x], reg.X15)
-		VPADDD(low, reg.X15, sum)
-		fold(func(a, b, dst Op) { VPADDD(a, b, dst) }, sum, reg.X15)
-		r.totals(row, sum, []reg.VecPhysical{reg.X5, reg.X6}[row])
-	}
-	if parts == 2 {
-		VADDSS(reg.X13, reg.X14, reg.X13)
-	}
+	VPACKSSDW(y[1], y[0], y[0])
+	VPACKSSDW(y[3], y[2], y[2])
+	VPACKSSWB(y[2], y[0], y[0]) // dwords: groups 0 2 4 6 | 1 3 5 7
+	VEXTRACTI128(U8(1), y[0], reg.X15)
+	r.scatter(0, reg.X0, reg.X15, [8]int{0, 4, 1, 5, 2, 6, 3, 7})
+	VMOVDQU(words("ones8", 0x01010101), y[7])
+	VPMADDUBSW(y[0], y[7], y[0])
+	VPMADDWD(words("ones16", 0x00010001), y[0], y[0])
+	VEXTRACTI128(U8(1), y[0], reg.X15)
+	VPADDD(reg.X0, reg.X15, reg.X13)
+	fold(func(a, b, dst Op) { VPADDD(a, b, dst) }, reg.X13, reg.X15)
+	r.totals(0, reg.X13, reg.X5)
 	VMOVSS(reg.X13, Mem{Base: r.sum})
 	r.next()
 	DECQ(r.n)

@@ -26,6 +26,7 @@ func groups() map[string]func() {
 		"lowrank":  lowRanks,
 		"products": products,
 		"rows":     rows,
+		"shorts":   shorts,
 		"training": training,
 	}
 }
