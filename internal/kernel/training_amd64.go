@@ -38,3 +38,28 @@ func swiGLUKept512(y *float32, pairs *uint32, n int)
 //
 //go:noescape
 func swiGLUBackKept512(dgate *float32, dup *float32, dy *float32, pairs *uint32, n int)
+
+// dropoutOverAVX2 implements dropoutBackGeneric, fresh, for multiples of 32 numbers.
+//
+//go:noescape
+func dropoutOverAVX2(masked *float32, x *float32, dx *float32, dy *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)
+
+// dropoutOntoAVX2 implements dropoutBackGeneric, not fresh, for multiples of 32 numbers.
+//
+//go:noescape
+func dropoutOntoAVX2(masked *float32, x *float32, dx *float32, dy *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)
+
+// swiGLUKeepAVX2 implements swiGLUKeep for multiples of 8 numbers.
+//
+//go:noescape
+func swiGLUKeepAVX2(y *float32, pairs *uint32, gate *float32, up *float32, n int)
+
+// swiGLUKeptAVX2 implements swiGLUKept for multiples of 8 numbers.
+//
+//go:noescape
+func swiGLUKeptAVX2(y *float32, pairs *uint32, n int)
+
+// swiGLUBackKeptAVX2 implements swiGLUBackKept for multiples of 8 numbers.
+//
+//go:noescape
+func swiGLUBackKeptAVX2(dgate *float32, dup *float32, dy *float32, pairs *uint32, n int)

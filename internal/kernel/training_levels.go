@@ -39,13 +39,7 @@ func avx512Training() trainingKernels {
 
 func avx2Training() trainingKernels {
 	t := trainingOf(avx2Rows())
-	t.adamW = func(w, g, m, v []float32, u Update) {
-		n := whole(len(w))
-		if n > 0 {
-			adamWAVX2(&w[0], &g[0], &m[0], &v[0], n, u.Scale, u.Keep, u.One, u.Beta2, u.Two, u.Root, u.Eps, u.Rate)
-		}
-		adamWGeneric(w[n:], g[n:], m[n:], v[n:], u)
-	}
+	t.adamW = adamWWith2
 	t.sumSquares = func(x []float32) float64 {
 		n, sum := whole(len(x)), 0.0
 		if n > 0 {
@@ -53,5 +47,53 @@ func avx2Training() trainingKernels {
 		}
 		return sum + sumSquares(x[n:])
 	}
+	combined := t
+	t.dropoutBack = func(masked, x, dx, dy []float32, fresh bool, index, k0, k1, threshold uint32, scale float32) {
+		f, n := dropoutOntoAVX2, len(x)&^31
+		if fresh {
+			f = dropoutOverAVX2
+		}
+		if n > 0 {
+			f(&masked[0], &x[0], &dx[0], &dy[0], n, index, k0, k1, threshold, scale)
+		}
+		if n < len(x) {
+			combined.dropoutBack(masked[n:], x[n:], dx[n:], dy[n:], fresh, index+uint32(n), k0, k1, threshold, scale)
+		}
+	}
+	t.swiGLUKeep = func(y []float32, pairs []uint32, gate, up []float32) {
+		n := whole(len(gate))
+		if n > 0 {
+			swiGLUKeepAVX2(&y[0], &pairs[0], &gate[0], &up[0], n)
+		}
+		if n < len(gate) {
+			combined.swiGLUKeep(y[n:], pairs[n:], gate[n:], up[n:])
+		}
+	}
+	t.swiGLUKept = func(y []float32, pairs []uint32) {
+		n := whole(len(pairs))
+		if n > 0 {
+			swiGLUKeptAVX2(&y[0], &pairs[0], n)
+		}
+		if n < len(pairs) {
+			combined.swiGLUKept(y[n:], pairs[n:])
+		}
+	}
+	t.swiGLUBackKept = func(dgate, dup, dy []float32, pairs []uint32) {
+		n := whole(len(pairs))
+		if n > 0 {
+			swiGLUBackKeptAVX2(&dgate[0], &dup[0], &dy[0], &pairs[0], n)
+		}
+		if n < len(pairs) {
+			combined.swiGLUBackKept(dgate[n:], dup[n:], dy[n:], pairs[n:])
+		}
+	}
 	return t
+}
+
+func adamWWith2(w, g, m, v []float32, u Update) {
+	n := whole(len(w))
+	if n > 0 {
+		adamWAVX2(&w[0], &g[0], &m[0], &v[0], n, u.Scale, u.Keep, u.One, u.Beta2, u.Two, u.Root, u.Eps, u.Rate)
+	}
+	adamWGeneric(w[n:], g[n:], m[n:], v[n:], u)
 }

@@ -13,6 +13,9 @@ func training() {
 	dropoutBack("dropoutOver512", "implements dropoutBackGeneric, fresh.", false)
 	dropoutBack("dropoutOnto512", "implements dropoutBackGeneric, not fresh.", true)
 	swiGLUPairs()
+	dropoutBackAVX2("dropoutOverAVX2", "implements dropoutBackGeneric, fresh, for multiples of 32 numbers.", false)
+	dropoutBackAVX2("dropoutOntoAVX2", "implements dropoutBackGeneric, not fresh, for multiples of 32 numbers.", true)
+	swiGLUPairsAVX2()
 }
 
 const adamSignature = "func(w, grad, m, v *float32, n int, scale, keep, one, beta2, two, root, eps, rate float32)"
@@ -42,34 +45,6 @@ func adamW() {
 		VMULPS(keep, w, w)
 		VSUBPS(m, w, w)
 		store(w, at(p[0]), mask)
-	})
-	done()
-}
-
-func adamWAVX2() {
-	p := text("adamWAVX2", adamSignature, "implements adamWGeneric for multiples of 8 numbers.", "w", "grad", "m", "v", "n")
-	scale, keep, one, beta2 := scalar8("scale"), scalar8("keep"), scalar8("one"), scalar8("beta2")
-	two, root, eps, rate := scalar8("two"), scalar8("root"), scalar8("eps"), scalar8("rate")
-	vectors8(p[4], p[:4], func() {
-		w, g, m, v, t := load8(at(p[0])), load8(at(p[1])), load8(at(p[2])), load8(at(p[3])), YMM()
-		VMULPS(scale, g, g)
-		VSUBPS(m, g, t)
-		VMULPS(one, t, t)
-		VADDPS(t, m, m)
-		VMULPS(two, g, t)
-		VMULPS(g, t, t)
-		VMULPS(beta2, v, v)
-		VADDPS(t, v, v)
-		VMOVUPS(m, at(p[2]))
-		VMOVUPS(v, at(p[3]))
-		VSQRTPS(v, v)
-		VDIVPS(root, v, v)
-		VADDPS(eps, v, v)
-		VMULPS(rate, m, m)
-		VDIVPS(v, m, m)
-		VMULPS(keep, w, w)
-		VSUBPS(m, w, w)
-		VMOVUPS(w, at(p[0]))
 	})
 	done()
 }
