@@ -459,7 +459,7 @@ func dropoutAVX2() {
 	done()
 }
 
-// masks8 are the random bits of dropout for AVX2: see dropoutGeneric.
+// masks8 are the random bits of dropout for AVX2: see dropoutFactor.
 type masks8 struct {
 	h0, k1, threshold, scale reg.VecVirtual
 	word, other, factor      reg.VecVirtual

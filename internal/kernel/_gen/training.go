@@ -50,7 +50,7 @@ func adamW() {
 }
 
 // masks are the random bits of dropout: 16 words serve 32 numbers, see
-// dropoutGeneric.
+// dropoutFactor.
 type masks struct {
 	h0, k1, threshold, scale reg.VecVirtual
 	step, m0, m1             reg.VecVirtual
@@ -149,7 +149,7 @@ func dropoutBack(name, doc string, add bool) {
 
 // swiGLUPairs writes SwiGLU with its arguments kept as pairs of bfloat16.
 func swiGLUPairs() {
-	p := text("swiGLUKeep512", "func(y *float32, pairs *uint32, gate, up *float32, n int)", "implements swiGLUKeep.",
+	p := text("swiGLUKeep512", "func(y *float32, pairs *uint32, gate, up *float32, n int)", "implements swiGLUKeepGeneric.",
 		"y", "pairs", "gate", "up", "n")
 	e, sign, half, low, high := newExponential(), i32(1<<31), i32(0x7fff), i32(1), i32(0xffff0000)
 	quiet := i32(0x400000)
@@ -176,7 +176,7 @@ func swiGLUPairs() {
 	})
 	done()
 
-	p = text("swiGLUKept512", "func(y *float32, pairs *uint32, n int)", "implements swiGLUKept.", "y", "pairs", "n")
+	p = text("swiGLUKept512", "func(y *float32, pairs *uint32, n int)", "implements swiGLUKeptGeneric.", "y", "pairs", "n")
 	e, sign, high = newExponential(), i32(1<<31), i32(0xffff0000)
 	vectors(p[2], p[:2], func(mask reg.Register) {
 		x, up := unpaired(load(at(p[1]), mask), high)
@@ -186,7 +186,7 @@ func swiGLUPairs() {
 	})
 	done()
 
-	p = text("swiGLUBackKept512", "func(dgate, dup, dy *float32, pairs *uint32, n int)", "implements swiGLUBackKept.",
+	p = text("swiGLUBackKept512", "func(dgate, dup, dy *float32, pairs *uint32, n int)", "implements swiGLUBackKeptGeneric.",
 		"dgate", "dup", "dy", "pairs", "n")
 	e, sign, high = newExponential(), i32(1<<31), i32(0xffff0000)
 	vectors(p[4], p[:4], func(mask reg.Register) {

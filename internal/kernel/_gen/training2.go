@@ -64,7 +64,7 @@ func dropoutBackAVX2(name, doc string, add bool) {
 // swiGLUPairsAVX2 writes SwiGLU with its arguments kept as pairs of bfloat16.
 func swiGLUPairsAVX2() {
 	p := text("swiGLUKeepAVX2", "func(y *float32, pairs *uint32, gate, up *float32, n int)",
-		"implements swiGLUKeep for multiples of 8 numbers.", "y", "pairs", "gate", "up", "n")
+		"implements swiGLUKeepGeneric for multiples of 8 numbers.", "y", "pairs", "gate", "up", "n")
 	vectors8(p[4], p[:4], func() {
 		x, up := load8(at(p[2])), load8(at(p[3]))
 		g, u := roundAVX2(x), roundAVX2(up)
@@ -78,7 +78,7 @@ func swiGLUPairsAVX2() {
 	done()
 
 	p = text("swiGLUKeptAVX2", "func(y *float32, pairs *uint32, n int)",
-		"implements swiGLUKept for multiples of 8 numbers.", "y", "pairs", "n")
+		"implements swiGLUKeptGeneric for multiples of 8 numbers.", "y", "pairs", "n")
 	vectors8(p[2], p[:2], func() {
 		x, up := unpairedAVX2(at(p[1]))
 		VDIVPS(sigmaAVX2(x), x, x)
@@ -88,7 +88,7 @@ func swiGLUPairsAVX2() {
 	done()
 
 	p = text("swiGLUBackKeptAVX2", "func(dgate, dup, dy *float32, pairs *uint32, n int)",
-		"implements swiGLUBackKept for multiples of 8 numbers.", "dgate", "dup", "dy", "pairs", "n")
+		"implements swiGLUBackKeptGeneric for multiples of 8 numbers.", "dgate", "dup", "dy", "pairs", "n")
 	vectors8(p[4], p[:4], func() {
 		x, up := unpairedAVX2(at(p[3]))
 		dgate, dup := swiGLUGradients(load8(at(p[2])), x, up)
