@@ -8,9 +8,9 @@ import "fmt"
 // one after the other, up to the order of the sums.
 
 const (
-	lowTile  = 36  // rows of x at a time, forward; a multiple of 12
-	lowDepth = 24  // rows at a time, backward; a multiple of 12
-	lowStrip = 768 // columns at a time, backward; a multiple of 32
+	lowTile  = 36   // rows of x at a time, forward; a multiple of 12
+	lowDepth = 24   // rows at a time, backward; a multiple of 12
+	lowStrip = 1536 // columns at a time, backward; a multiple of 32
 )
 
 // LowRank computes low = dropout(x)·aᵀ.
