@@ -99,21 +99,23 @@ func mix32(x uint32) uint32 {
 	return x ^ x>>16
 }
 
-// dropoutGeneric masks numbers whose 16 bits are below those on top of
-// threshold. index is that of x[0], a multiple of 32. A word of random bits
-// serves two numbers, 16 apart: word w of a block of 32 is two rounds of the
-// mixer over its number, with a key before each round.
+// dropoutGeneric masks the numbers of x, of which the first has the index.
 func dropoutGeneric(dst, x []float32, index, k0, k1, threshold uint32, scale float32) {
 	for i, v := range x {
-		e := index + uint32(i)
-		bits := mix32(mix32(e/32*16+e%16+k0) ^ k1)
-		if e%32 < 16 {
-			bits <<= 16
-		}
-		f := scale
-		if bits < threshold {
-			f = 0
-		}
-		dst[i] = v * f
+		dst[i] = v * dropoutFactor(index+uint32(i), k0, k1, threshold, scale)
 	}
+}
+
+// dropoutFactor is 0 for numbers whose 16 bits are below those on top of threshold,
+// else scale. A word of random bits serves two numbers, 16 apart: word w of a block
+// of 32 is two rounds of the mixer over its number, with a key before each round.
+func dropoutFactor(index, k0, k1, threshold uint32, scale float32) float32 {
+	bits := mix32(mix32(index/32*16+index%16+k0) ^ k1)
+	if index%32 < 16 {
+		bits <<= 16
+	}
+	if bits < threshold {
+		return 0
+	}
+	return scale
 }

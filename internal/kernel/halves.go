@@ -9,7 +9,7 @@ import (
 )
 
 // A halfTile is a floatTile whose b is float16 and whose rows of a have no gaps.
-// It adds even and odd steps along k up apart.
+// It may add even and odd steps along k up apart.
 type halfTile func(tiles, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
 
 // halves are the loops over float16 at one level: keys and values, and low-rank

@@ -54,15 +54,30 @@ func halfTile1x32(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *f
 //go:noescape
 func halfTile1x16(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
 
+// halfTile3x32AVX2 is the halfTile of height 3 on 32 columns: see halfTileGeneric.
+//
+//go:noescape
+func halfTile3x32AVX2(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+
 // halfTile3x16AVX2 is the halfTile of height 3 on 16 columns: see halfTileGeneric.
 //
 //go:noescape
 func halfTile3x16AVX2(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
 
+// halfTile2x32AVX2 is the halfTile of height 2 on 32 columns: see halfTileGeneric.
+//
+//go:noescape
+func halfTile2x32AVX2(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+
 // halfTile2x16AVX2 is the halfTile of height 2 on 16 columns: see halfTileGeneric.
 //
 //go:noescape
 func halfTile2x16AVX2(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// halfTile1x32AVX2 is the halfTile of height 1 on 32 columns: see halfTileGeneric.
+//
+//go:noescape
+func halfTile1x32AVX2(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
 
 // halfTile1x16AVX2 is the halfTile of height 1 on 16 columns: see halfTileGeneric.
 //

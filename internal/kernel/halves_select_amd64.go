@@ -17,13 +17,8 @@ func halvesOf(level Level) *halves {
 	case AVX2:
 		h.heights = heightsTo3
 		h.tile16 = [maxHeight + 1]halfTile{1: halfTile1x16AVX2, 2: halfTile2x16AVX2, 3: halfTile3x16AVX2}
-		for n, tile := range h.tile16 {
-			h.tile32[n] = nil
-			if tile != nil {
-				h.tile32[n] = twiceHalf(tile)
-			}
-		}
-		h.factors = factorTilesOf(h)
+		h.tile32 = [maxHeight + 1]halfTile{1: halfTile1x32AVX2, 2: halfTile2x32AVX2, 3: halfTile3x32AVX2}
+		h.factors = avx2Factors(h)
 	default:
 		return h
 	}
@@ -40,6 +35,19 @@ func halvesOf(level Level) *halves {
 		halveGeneric(dst[8*whole:], x[8*whole:])
 	}
 	return h
+}
+
+// avx2Factors are the loops of low-rank products for AVX2. Inwards their sums are
+// long and their tiles narrow.
+func avx2Factors(h *halves) factorTiles {
+	t := factorTilesOf(h)
+	t.down16 = [maxHeight + 1]halfTile{1: downTile1x16AVX2, 2: downTile2x16AVX2, 3: downTile3x16AVX2}
+	for n, tile := range t.down16 {
+		if t.down32[n] = nil; tile != nil {
+			t.down32[n] = twiceHalf(tile)
+		}
+	}
+	return t
 }
 
 // twiceHalf makes a tile of 32 columns of one of 16.

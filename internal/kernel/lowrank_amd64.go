@@ -78,3 +78,18 @@ func downTile1x16(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *f
 //
 //go:noescape
 func upTile1(panels int, k int, a *float32, rs int, b *uint16, c *float32, ldc int, alpha float32)
+
+// downTile3x16AVX2 is the halfTile of height 3 on 16 columns: see halfTileGeneric.
+//
+//go:noescape
+func downTile3x16AVX2(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// downTile2x16AVX2 is the halfTile of height 2 on 16 columns: see halfTileGeneric.
+//
+//go:noescape
+func downTile2x16AVX2(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+
+// downTile1x16AVX2 is the halfTile of height 1 on 16 columns: see halfTileGeneric.
+//
+//go:noescape
+func downTile1x16AVX2(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)

@@ -1768,3 +1768,312 @@ sum:
 	JNZ          panel
 	VZEROUPPER
 	RET
+
+// func downTile3x16AVX2(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+// Requires: AVX, F16C, FMA3
+TEXT ·downTile3x16AVX2(SB), NOSPLIT, $0-80
+	MOVQ rs+24(FP), AX
+	MOVQ ldc+56(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ ldb+40(FP), BX
+	SHLQ $0x01, BX
+	SHLQ $0x02, AX
+	SHLQ $0x02, CX
+
+tile:
+	MOVQ   a+16(FP), SI
+	MOVQ   SI, DI
+	MOVQ   b+32(FP), SI
+	MOVQ   k+8(FP), R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   R8, R9
+	ANDQ   $0x01, R9
+	SHRQ   $0x01, R8
+	JZ     rest
+
+loop:
+	VCVTPH2PS    (SI), Y12
+	VCVTPH2PS    16(SI), Y13
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (DI)(AX*1), Y15
+	VFMADD231PS  Y12, Y15, Y2
+	VFMADD231PS  Y13, Y15, Y3
+	VBROADCASTSS (DI)(AX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VCVTPH2PS    (SI)(BX*1), Y12
+	VCVTPH2PS    16(SI)(BX*1), Y13
+	VBROADCASTSS 4(DI), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 4(DI)(AX*1), Y15
+	VFMADD231PS  Y12, Y15, Y8
+	VFMADD231PS  Y13, Y15, Y9
+	VBROADCASTSS 4(DI)(AX*2), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x08, DI
+	LEAQ         (SI)(BX*2), SI
+	DECQ         R8
+	JNZ          loop
+
+rest:
+	TESTQ        R9, R9
+	JZ           sum
+	VCVTPH2PS    (SI), Y12
+	VCVTPH2PS    16(SI), Y13
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (DI)(AX*1), Y15
+	VFMADD231PS  Y12, Y15, Y2
+	VFMADD231PS  Y13, Y15, Y3
+	VBROADCASTSS (DI)(AX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+
+sum:
+	VADDPS       Y6, Y0, Y0
+	VADDPS       Y7, Y1, Y1
+	VADDPS       Y8, Y2, Y2
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y11, Y5, Y5
+	VBROADCASTSS alpha+64(FP), Y15
+	CMPQ         add+72(FP), $0x00
+	JNE          add
+	VMULPS       Y15, Y0, Y0
+	VMOVUPS      Y0, (DX)
+	VMULPS       Y15, Y1, Y1
+	VMOVUPS      Y1, 32(DX)
+	ADDQ         CX, DX
+	VMULPS       Y15, Y2, Y2
+	VMOVUPS      Y2, (DX)
+	VMULPS       Y15, Y3, Y3
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         CX, DX
+	VMULPS       Y15, Y4, Y4
+	VMOVUPS      Y4, (DX)
+	VMULPS       Y15, Y5, Y5
+	VMOVUPS      Y5, 32(DX)
+	ADDQ         CX, DX
+	JMP          stored
+
+add:
+	VFMADD213PS (DX), Y15, Y0
+	VMOVUPS     Y0, (DX)
+	VFMADD213PS 32(DX), Y15, Y1
+	VMOVUPS     Y1, 32(DX)
+	ADDQ        CX, DX
+	VFMADD213PS (DX), Y15, Y2
+	VMOVUPS     Y2, (DX)
+	VFMADD213PS 32(DX), Y15, Y3
+	VMOVUPS     Y3, 32(DX)
+	ADDQ        CX, DX
+	VFMADD213PS (DX), Y15, Y4
+	VMOVUPS     Y4, (DX)
+	VFMADD213PS 32(DX), Y15, Y5
+	VMOVUPS     Y5, 32(DX)
+	ADDQ        CX, DX
+
+stored:
+	IMUL3Q $0x03, AX, SI
+	ADDQ   SI, a+16(FP)
+	DECQ   tiles+0(FP)
+	JNZ    tile
+	VZEROUPPER
+	RET
+
+// func downTile2x16AVX2(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+// Requires: AVX, F16C, FMA3
+TEXT ·downTile2x16AVX2(SB), NOSPLIT, $0-80
+	MOVQ rs+24(FP), AX
+	MOVQ ldc+56(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ ldb+40(FP), BX
+	SHLQ $0x01, BX
+	SHLQ $0x02, AX
+	SHLQ $0x02, CX
+
+tile:
+	MOVQ   a+16(FP), SI
+	MOVQ   SI, DI
+	MOVQ   b+32(FP), SI
+	MOVQ   k+8(FP), R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   R8, R9
+	ANDQ   $0x01, R9
+	SHRQ   $0x01, R8
+	JZ     rest
+
+loop:
+	VCVTPH2PS    (SI), Y12
+	VCVTPH2PS    16(SI), Y13
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (DI)(AX*1), Y15
+	VFMADD231PS  Y12, Y15, Y2
+	VFMADD231PS  Y13, Y15, Y3
+	VCVTPH2PS    (SI)(BX*1), Y12
+	VCVTPH2PS    16(SI)(BX*1), Y13
+	VBROADCASTSS 4(DI), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 4(DI)(AX*1), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	ADDQ         $0x08, DI
+	LEAQ         (SI)(BX*2), SI
+	DECQ         R8
+	JNZ          loop
+
+rest:
+	TESTQ        R9, R9
+	JZ           sum
+	VCVTPH2PS    (SI), Y12
+	VCVTPH2PS    16(SI), Y13
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (DI)(AX*1), Y15
+	VFMADD231PS  Y12, Y15, Y2
+	VFMADD231PS  Y13, Y15, Y3
+
+sum:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VBROADCASTSS alpha+64(FP), Y15
+	CMPQ         add+72(FP), $0x00
+	JNE          add
+	VMULPS       Y15, Y0, Y0
+	VMOVUPS      Y0, (DX)
+	VMULPS       Y15, Y1, Y1
+	VMOVUPS      Y1, 32(DX)
+	ADDQ         CX, DX
+	VMULPS       Y15, Y2, Y2
+	VMOVUPS      Y2, (DX)
+	VMULPS       Y15, Y3, Y3
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         CX, DX
+	JMP          stored
+
+add:
+	VFMADD213PS (DX), Y15, Y0
+	VMOVUPS     Y0, (DX)
+	VFMADD213PS 32(DX), Y15, Y1
+	VMOVUPS     Y1, 32(DX)
+	ADDQ        CX, DX
+	VFMADD213PS (DX), Y15, Y2
+	VMOVUPS     Y2, (DX)
+	VFMADD213PS 32(DX), Y15, Y3
+	VMOVUPS     Y3, 32(DX)
+	ADDQ        CX, DX
+
+stored:
+	IMUL3Q $0x02, AX, SI
+	ADDQ   SI, a+16(FP)
+	DECQ   tiles+0(FP)
+	JNZ    tile
+	VZEROUPPER
+	RET
+
+// func downTile1x16AVX2(tiles int, k int, a *float32, rs int, b *uint16, ldb int, c *float32, ldc int, alpha float32, add int)
+// Requires: AVX, F16C, FMA3
+TEXT ·downTile1x16AVX2(SB), NOSPLIT, $0-80
+	MOVQ rs+24(FP), AX
+	MOVQ ldc+56(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ ldb+40(FP), BX
+	SHLQ $0x01, BX
+	SHLQ $0x02, AX
+	SHLQ $0x02, CX
+
+tile:
+	MOVQ   a+16(FP), SI
+	MOVQ   SI, DI
+	MOVQ   b+32(FP), SI
+	MOVQ   k+8(FP), R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   R8, R9
+	ANDQ   $0x01, R9
+	SHRQ   $0x01, R8
+	JZ     rest
+
+loop:
+	VCVTPH2PS    (SI), Y12
+	VCVTPH2PS    16(SI), Y13
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VCVTPH2PS    (SI)(BX*1), Y12
+	VCVTPH2PS    16(SI)(BX*1), Y13
+	VBROADCASTSS 4(DI), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	ADDQ         $0x08, DI
+	LEAQ         (SI)(BX*2), SI
+	DECQ         R8
+	JNZ          loop
+
+rest:
+	TESTQ        R9, R9
+	JZ           sum
+	VCVTPH2PS    (SI), Y12
+	VCVTPH2PS    16(SI), Y13
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+
+sum:
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VBROADCASTSS alpha+64(FP), Y15
+	CMPQ         add+72(FP), $0x00
+	JNE          add
+	VMULPS       Y15, Y0, Y0
+	VMOVUPS      Y0, (DX)
+	VMULPS       Y15, Y1, Y1
+	VMOVUPS      Y1, 32(DX)
+	ADDQ         CX, DX
+	JMP          stored
+
+add:
+	VFMADD213PS (DX), Y15, Y0
+	VMOVUPS     Y0, (DX)
+	VFMADD213PS 32(DX), Y15, Y1
+	VMOVUPS     Y1, 32(DX)
+	ADDQ        CX, DX
+
+stored:
+	IMUL3Q $0x01, AX, SI
+	ADDQ   SI, a+16(FP)
+	DECQ   tiles+0(FP)
+	JNZ    tile
+	VZEROUPPER
+	RET

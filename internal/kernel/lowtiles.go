@@ -239,10 +239,13 @@ func (g *Gang) turnedRows(s *scratch, pairs []uint32, rows []float32, rank int, 
 	g.kit.round(rank, &turned[0], &pairs[0])
 }
 
+// lowPiece is how many of n tokens are a piece.
+func lowPiece(n int) int { return max(2*lowBlock, wholes32((n+lowPieces-1)/lowPieces)) }
+
 // pieces calls f for pieces of the tokens, each with a place of its own for a
 // gradient of rank·width numbers, and returns the places.
 func (g *Gang) pieces(own *scratch, n, size int, f func(s *scratch, sum []float32, lo, hi int)) [][]float32 {
-	step := max(2*lowBlock, wholes32((n+lowPieces-1)/lowPieces))
+	step := lowPiece(n)
 	count := (n + step - 1) / step
 	all := own.float32s(count * size)
 	sums := slices.Collect(slices.Chunk(all[:count*size], size))

@@ -8,9 +8,9 @@ import "fmt"
 // one after the other, up to the order of the sums.
 
 const (
-	lowTile  = 36 // rows of x at a time, forward; a multiple of 12
-	lowDepth = 60 // rows at a time, backward
-	lowStrip = 96 // columns at a time, backward; a multiple of 32
+	lowTile  = 36   // rows of x at a time, forward; a multiple of 12
+	lowDepth = 24   // rows at a time, backward; a multiple of 12
+	lowStrip = 1536 // columns at a time, backward; a multiple of 32
 )
 
 // LowRank computes low = dropout(x)·aᵀ.
@@ -110,7 +110,7 @@ func (g *Gang) LowRankBack(dx, da, dlow, x, a []float32, n, in, rank int, p floa
 		b.whole()
 		return
 	}
-	g.span(in, lowStrip, b.strip)
+	b.pieces()
 }
 
 // lowBack is a LowRankBack on its way.
@@ -123,15 +123,38 @@ type lowBack struct {
 	fresh              bool
 }
 
-// strip computes columns lo … hi-1, some rows at a time.
-func (b *lowBack) strip(lo, hi int) {
+// pieces cuts tokens and columns into chunks. A chunk runs along the rows of x, so
+// that memory comes in long runs, and each piece of the tokens has a sum of its own
+// for da; they are added up in their order.
+func (b *lowBack) pieces() {
+	if b.n == 0 {
+		return
+	}
+	own := b.g.borrowOwn()
+	defer b.g.giveBack(own)
+	step, size := lowPiece(b.n), b.rank*b.in
+	sums := own.float32s((b.n + step - 1) / step * size)
+	b.g.run(newGrid((b.in+lowStrip-1)/lowStrip, 1, b.n, step), func(p, _, from, to int) {
+		lo := p * lowStrip
+		b.chunk(sums[from/step*size+lo:], from, to, lo, min(lowStrip, b.in-lo))
+	})
+	add := b.g.rows().add
+	b.g.span(size, grain, func(lo, hi int) {
+		for at := 0; at < len(sums); at += size {
+			add(b.da[lo:hi], sums[at+lo:at+hi])
+		}
+	})
+}
+
+// chunk computes rows from … to-1 of cols columns from lo on, and their part of da,
+// with rows b.in apart, in sum.
+func (b *lowBack) chunk(sum []float32, from, to, lo, cols int) {
 	s := b.g.borrow()
 	defer b.g.giveBack(s)
-	cols := hi - lo
 	room := s.float32s(2 * lowDepth * cols)
 	masked, grad := room[:lowDepth*cols], room[lowDepth*cols:]
-	for i := 0; i < b.n; i += lowDepth {
-		m := min(lowDepth, b.n-i)
+	for i := from; i < to; i += lowDepth {
+		m := min(lowDepth, to-i)
 		right, ldb := b.x[i*b.in+lo:], b.in
 		if b.p > 0 {
 			right, ldb = masked, cols
@@ -142,7 +165,7 @@ func (b *lowBack) strip(lo, hi int) {
 		case b.dx != nil:
 			b.columns(s, m, b.rank, b.dlow[i*b.rank:], b.rank, 1, b.a[lo:], b.in, b.dx[i*b.in+lo:], b.in, cols, !b.fresh)
 		}
-		b.columns(s, b.rank, m, b.dlow[i*b.rank:], 1, b.rank, right, ldb, b.da[lo:], b.in, cols, true)
+		b.columns(s, b.rank, m, b.dlow[i*b.rank:], 1, b.rank, right, ldb, sum, b.in, cols, i > from)
 	}
 }
 

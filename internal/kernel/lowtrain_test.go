@@ -73,3 +73,18 @@ func lowRank(t *testing.T, g *kernel.Gang, rng *rand.Rand, n, in, rank int, p fl
 	near("dlow", dl, wantLow)
 	near("db", db, wantB)
 }
+
+// BenchmarkLowRankBack: the gradients of a low-rank product beside the down
+// projection of SmolLM2, 512 tokens. GB/s count x once and its gradient twice.
+func BenchmarkLowRankBack(b *testing.B) {
+	const n, in, rank = 512, 1536, 16
+	x, dx, dlow := uniform(n*in), uniform(n*in), uniform(n*rank)
+	a, da := uniform(rank*in), make([]float32, rank*in)
+	for name, precision := range map[string]kernel.Precision{"exact": kernel.Exact, "fast": kernel.Fast} {
+		b.Run(name, func(b *testing.B) {
+			best(b, func(b *testing.B, g *kernel.Gang, _ int) {
+				quickest(b, 4*3*n*in, "GB/s", func() { g.LowRankBack(dx, da, dlow, x, a, n, in, rank, 0.05, 1, false, precision) })
+			})
+		})
+	}
+}

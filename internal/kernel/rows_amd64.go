@@ -164,6 +164,46 @@ func sumSquaresAVX2(x *float32, n int) float64
 //go:noescape
 func sumProductAVX2(x *float32, y *float32, w *float32, n int) float64
 
+// sumAVX2 returns Σ x.
+//
+//go:noescape
+func sumAVX2(x *float32, n int) float64
+
+// sumDeviationsAVX2 returns Σ (x-mean)².
+//
+//go:noescape
+func sumDeviationsAVX2(x *float32, n int, mean float64) float64
+
+// sumGradientsAVX2 returns Σ dy·w and Σ dy·w·(x-mean).
+//
+//go:noescape
+func sumGradientsAVX2(dy *float32, w *float32, x *float32, n int, mean float64) (sum float64, dot float64)
+
+// layerApplyAVX2 writes dst = (x-mean)·r·w + b.
+//
+//go:noescape
+func layerApplyAVX2(dst *float32, x *float32, w *float32, b *float32, n int, mean float64, r float64)
+
+// layerBackApplyAVX2 adds r·(dy·w − sum − (x-mean)·dot) to dx.
+//
+//go:noescape
+func layerBackApplyAVX2(dx *float32, dy *float32, x *float32, w *float32, n int, mean float64, r float64, sum float64, dot float64)
+
+// sincosAVX2 implements sincosGeneric for multiples of 8 pairs.
+//
+//go:noescape
+func sincosAVX2(cos *float32, sin *float32, turns *float64, n int, p float64)
+
+// rotateHalvesAVX2 implements rotateHalvesGeneric for multiples of 8 pairs.
+//
+//go:noescape
+func rotateHalvesAVX2(x *float32, heads int, dim int, cos *float32, sin *float32, half int)
+
+// rotatePairsAVX2 implements rotatePairsGeneric for dims numbers of each head, a multiple of 8.
+//
+//go:noescape
+func rotatePairsAVX2(x *float32, heads int, dim int, cos *float32, sin *float32, dims int)
+
 // swiGLUAVX2 implements swiGLUGeneric.
 //
 //go:noescape

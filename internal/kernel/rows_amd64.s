@@ -2130,6 +2130,475 @@ loop28:
 	VZEROUPPER
 	RET
 
+// func sumAVX2(x *float32, n int) float64
+// Requires: AVX, SSE2
+TEXT ·sumAVX2(SB), NOSPLIT, $0-24
+	MOVQ   x+0(FP), AX
+	MOVQ   n+8(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+loop29:
+	VCVTPS2PD    (AX), Y2
+	VCVTPS2PD    16(AX), Y3
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	ADDQ         $0x20, AX
+	SUBQ         $0x08, CX
+	JNZ          loop29
+	VADDPD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X0
+	VPERMILPD    $0x01, X0, X1
+	VADDPD       X1, X0, X0
+	MOVSD        X0, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func sumDeviationsAVX2(x *float32, n int, mean float64) float64
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·sumDeviationsAVX2(SB), NOSPLIT, $0-32
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	MOVSD        mean+16(FP), X0
+	VBROADCASTSD X0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+
+loop30:
+	VCVTPS2PD    (AX), Y3
+	VCVTPS2PD    16(AX), Y4
+	VSUBPD       Y0, Y3, Y3
+	VSUBPD       Y0, Y4, Y4
+	VFMADD231PD  Y3, Y3, Y1
+	VFMADD231PD  Y4, Y4, Y2
+	ADDQ         $0x20, AX
+	SUBQ         $0x08, CX
+	JNZ          loop30
+	VADDPD       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPD       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	MOVSD        X1, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func sumGradientsAVX2(dy *float32, w *float32, x *float32, n int, mean float64) (sum float64, dot float64)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·sumGradientsAVX2(SB), NOSPLIT, $0-56
+	MOVQ         dy+0(FP), AX
+	MOVQ         w+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         n+24(FP), BX
+	MOVSD        mean+32(FP), X0
+	VBROADCASTSD X0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+
+loop31:
+	VCVTPS2PD    (AX), Y5
+	VCVTPS2PD    16(AX), Y6
+	VCVTPS2PD    (CX), Y7
+	VCVTPS2PD    16(CX), Y8
+	VCVTPS2PD    (DX), Y9
+	VCVTPS2PD    16(DX), Y10
+	VMULPD       Y7, Y5, Y5
+	VMULPD       Y8, Y6, Y6
+	VADDPD       Y5, Y1, Y1
+	VADDPD       Y6, Y2, Y2
+	VSUBPD       Y0, Y9, Y9
+	VSUBPD       Y0, Y10, Y10
+	VFMADD231PD  Y5, Y9, Y3
+	VFMADD231PD  Y6, Y10, Y4
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	SUBQ         $0x08, BX
+	JNZ          loop31
+	VADDPD       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPD       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	MOVSD        X1, sum+40(FP)
+	VADDPD       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPD       X0, X3, X3
+	VPERMILPD    $0x01, X3, X0
+	VADDPD       X0, X3, X3
+	MOVSD        X3, dot+48(FP)
+	VZEROUPPER
+	RET
+
+// func layerApplyAVX2(dst *float32, x *float32, w *float32, b *float32, n int, mean float64, r float64)
+// Requires: AVX, AVX2, SSE2
+TEXT ·layerApplyAVX2(SB), NOSPLIT, $0-56
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         w+16(FP), DX
+	MOVQ         b+24(FP), BX
+	MOVQ         n+32(FP), SI
+	MOVSD        mean+40(FP), X0
+	VBROADCASTSD X0, Y0
+	MOVSD        r+48(FP), X1
+	VBROADCASTSD X1, Y1
+
+loop32:
+	VCVTPS2PD   (CX), Y2
+	VCVTPS2PD   16(CX), Y3
+	VSUBPD      Y0, Y2, Y2
+	VMULPD      Y1, Y2, Y2
+	VSUBPD      Y0, Y3, Y3
+	VMULPD      Y1, Y3, Y3
+	VCVTPD2PSY  Y2, X2
+	VCVTPD2PSY  Y3, X3
+	VINSERTF128 $0x01, X3, Y2, Y2
+	VMULPS      (DX), Y2, Y2
+	VADDPS      (BX), Y2, Y2
+	VMOVUPS     Y2, (AX)
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	ADDQ        $0x20, DX
+	ADDQ        $0x20, BX
+	SUBQ        $0x08, SI
+	JNZ         loop32
+	VZEROUPPER
+	RET
+
+// func layerBackApplyAVX2(dx *float32, dy *float32, x *float32, w *float32, n int, mean float64, r float64, sum float64, dot float64)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·layerBackApplyAVX2(SB), NOSPLIT, $0-72
+	MOVQ         dx+0(FP), AX
+	MOVQ         dy+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         w+24(FP), BX
+	MOVQ         n+32(FP), SI
+	MOVSD        mean+40(FP), X0
+	VBROADCASTSD X0, Y0
+	MOVSD        r+48(FP), X1
+	VBROADCASTSD X1, Y1
+	MOVSD        sum+56(FP), X2
+	VBROADCASTSD X2, Y2
+	MOVSD        dot+64(FP), X3
+	VBROADCASTSD X3, Y3
+
+loop33:
+	VCVTPS2PD    (CX), Y4
+	VCVTPS2PD    16(CX), Y5
+	VCVTPS2PD    (DX), Y6
+	VCVTPS2PD    16(DX), Y7
+	VCVTPS2PD    (BX), Y8
+	VCVTPS2PD    16(BX), Y9
+	VMULPD       Y8, Y4, Y4
+	VSUBPD       Y2, Y4, Y4
+	VSUBPD       Y0, Y6, Y6
+	VFNMADD231PD Y3, Y6, Y4
+	VMULPD       Y1, Y4, Y4
+	VMULPD       Y9, Y5, Y5
+	VSUBPD       Y2, Y5, Y5
+	VSUBPD       Y0, Y7, Y7
+	VFNMADD231PD Y3, Y7, Y5
+	VMULPD       Y1, Y5, Y5
+	VCVTPD2PSY   Y4, X4
+	VCVTPD2PSY   Y5, X5
+	VINSERTF128  $0x01, X5, Y4, Y4
+	VADDPS       (AX), Y4, Y4
+	VMOVUPS      Y4, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, BX
+	SUBQ         $0x08, SI
+	JNZ          loop33
+	VZEROUPPER
+	RET
+
+// func sincosAVX2(cos *float32, sin *float32, turns *float64, n int, p float64)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·sincosAVX2(SB), NOSPLIT, $0-40
+	MOVQ         cos+0(FP), AX
+	MOVQ         sin+8(FP), CX
+	MOVQ         turns+16(FP), DX
+	MOVQ         n+24(FP), BX
+	MOVSD        p+32(FP), X0
+	VBROADCASTSD X0, Y0
+
+loop34:
+	VMULPD       (DX), Y0, Y2
+	VMULPD       y64_4010000000000000<>+0(SB), Y2, Y1
+	VROUNDPD     $0x08, Y1, Y1
+	VFNMADD231PD y64_3fd0000000000000<>+0(SB), Y1, Y2
+	VMULPD       y64_3fd0000000000000<>+0(SB), Y1, Y3
+	VROUNDPD     $0x08, Y3, Y3
+	VFNMADD231PD y64_4010000000000000<>+0(SB), Y3, Y1
+	VMULPD       32(DX), Y0, Y4
+	VMULPD       y64_4010000000000000<>+0(SB), Y4, Y3
+	VROUNDPD     $0x08, Y3, Y3
+	VFNMADD231PD y64_3fd0000000000000<>+0(SB), Y3, Y4
+	VMULPD       y64_3fd0000000000000<>+0(SB), Y3, Y5
+	VROUNDPD     $0x08, Y5, Y5
+	VFNMADD231PD y64_4010000000000000<>+0(SB), Y5, Y3
+	VCVTPD2PSY   Y2, X2
+	VCVTPD2PSY   Y4, X4
+	VINSERTF128  $0x01, X4, Y2, Y2
+	VCVTPD2PSY   Y1, X1
+	VCVTPD2PSY   Y3, X3
+	VINSERTF128  $0x01, X3, Y1, Y1
+	VCVTPS2DQ    Y1, Y1
+	VMULPS       Y2, Y2, Y3
+	VMOVUPS      y32_4225a881<>+0(SB), Y4
+	VFMADD213PS  y32_c2996442<>+0(SB), Y3, Y4
+	VFMADD213PS  y32_42a335da<>+0(SB), Y3, Y4
+	VFMADD213PS  y32_c2255de7<>+0(SB), Y3, Y4
+	VFMADD213PS  y32_40c90fdb<>+0(SB), Y3, Y4
+	VMOVUPS      y32_426cfba9<>+0(SB), Y5
+	VFMADD213PS  y32_c2aae331<>+0(SB), Y3, Y5
+	VFMADD213PS  y32_4281e0ef<>+0(SB), Y3, Y5
+	VFMADD213PS  y32_c19de9e6<>+0(SB), Y3, Y5
+	VFMADD213PS  y32_3f800000<>+0(SB), Y3, Y5
+	VMULPS       Y2, Y4, Y4
+	VPSLLD       $0x1f, Y1, Y2
+	VMOVAPS      Y4, Y3
+	VBLENDVPS    Y2, Y5, Y4, Y4
+	VBLENDVPS    Y2, Y3, Y5, Y5
+	VPADDD       y32_00000001<>+0(SB), Y1, Y3
+	VPAND        y32_00000002<>+0(SB), Y1, Y1
+	VPSLLD       $0x1e, Y1, Y1
+	VPXOR        Y1, Y4, Y4
+	VPAND        y32_00000002<>+0(SB), Y3, Y3
+	VPSLLD       $0x1e, Y3, Y3
+	VPXOR        Y3, Y5, Y5
+	VMOVUPS      Y5, (AX)
+	VMOVUPS      Y4, (CX)
+	ADDQ         $0x40, DX
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, BX
+	JNZ          loop34
+	VZEROUPPER
+	RET
+
+DATA y64_4010000000000000<>+0(SB)/8, $0x4010000000000000
+DATA y64_4010000000000000<>+8(SB)/8, $0x4010000000000000
+DATA y64_4010000000000000<>+16(SB)/8, $0x4010000000000000
+DATA y64_4010000000000000<>+24(SB)/8, $0x4010000000000000
+GLOBL y64_4010000000000000<>(SB), RODATA|NOPTR, $32
+
+DATA y64_3fd0000000000000<>+0(SB)/8, $0x3fd0000000000000
+DATA y64_3fd0000000000000<>+8(SB)/8, $0x3fd0000000000000
+DATA y64_3fd0000000000000<>+16(SB)/8, $0x3fd0000000000000
+DATA y64_3fd0000000000000<>+24(SB)/8, $0x3fd0000000000000
+GLOBL y64_3fd0000000000000<>(SB), RODATA|NOPTR, $32
+
+DATA y32_4225a881<>+0(SB)/4, $0x4225a881
+DATA y32_4225a881<>+4(SB)/4, $0x4225a881
+DATA y32_4225a881<>+8(SB)/4, $0x4225a881
+DATA y32_4225a881<>+12(SB)/4, $0x4225a881
+DATA y32_4225a881<>+16(SB)/4, $0x4225a881
+DATA y32_4225a881<>+20(SB)/4, $0x4225a881
+DATA y32_4225a881<>+24(SB)/4, $0x4225a881
+DATA y32_4225a881<>+28(SB)/4, $0x4225a881
+GLOBL y32_4225a881<>(SB), RODATA|NOPTR, $32
+
+DATA y32_c2996442<>+0(SB)/4, $0xc2996442
+DATA y32_c2996442<>+4(SB)/4, $0xc2996442
+DATA y32_c2996442<>+8(SB)/4, $0xc2996442
+DATA y32_c2996442<>+12(SB)/4, $0xc2996442
+DATA y32_c2996442<>+16(SB)/4, $0xc2996442
+DATA y32_c2996442<>+20(SB)/4, $0xc2996442
+DATA y32_c2996442<>+24(SB)/4, $0xc2996442
+DATA y32_c2996442<>+28(SB)/4, $0xc2996442
+GLOBL y32_c2996442<>(SB), RODATA|NOPTR, $32
+
+DATA y32_42a335da<>+0(SB)/4, $0x42a335da
+DATA y32_42a335da<>+4(SB)/4, $0x42a335da
+DATA y32_42a335da<>+8(SB)/4, $0x42a335da
+DATA y32_42a335da<>+12(SB)/4, $0x42a335da
+DATA y32_42a335da<>+16(SB)/4, $0x42a335da
+DATA y32_42a335da<>+20(SB)/4, $0x42a335da
+DATA y32_42a335da<>+24(SB)/4, $0x42a335da
+DATA y32_42a335da<>+28(SB)/4, $0x42a335da
+GLOBL y32_42a335da<>(SB), RODATA|NOPTR, $32
+
+DATA y32_c2255de7<>+0(SB)/4, $0xc2255de7
+DATA y32_c2255de7<>+4(SB)/4, $0xc2255de7
+DATA y32_c2255de7<>+8(SB)/4, $0xc2255de7
+DATA y32_c2255de7<>+12(SB)/4, $0xc2255de7
+DATA y32_c2255de7<>+16(SB)/4, $0xc2255de7
+DATA y32_c2255de7<>+20(SB)/4, $0xc2255de7
+DATA y32_c2255de7<>+24(SB)/4, $0xc2255de7
+DATA y32_c2255de7<>+28(SB)/4, $0xc2255de7
+GLOBL y32_c2255de7<>(SB), RODATA|NOPTR, $32
+
+DATA y32_40c90fdb<>+0(SB)/4, $0x40c90fdb
+DATA y32_40c90fdb<>+4(SB)/4, $0x40c90fdb
+DATA y32_40c90fdb<>+8(SB)/4, $0x40c90fdb
+DATA y32_40c90fdb<>+12(SB)/4, $0x40c90fdb
+DATA y32_40c90fdb<>+16(SB)/4, $0x40c90fdb
+DATA y32_40c90fdb<>+20(SB)/4, $0x40c90fdb
+DATA y32_40c90fdb<>+24(SB)/4, $0x40c90fdb
+DATA y32_40c90fdb<>+28(SB)/4, $0x40c90fdb
+GLOBL y32_40c90fdb<>(SB), RODATA|NOPTR, $32
+
+DATA y32_426cfba9<>+0(SB)/4, $0x426cfba9
+DATA y32_426cfba9<>+4(SB)/4, $0x426cfba9
+DATA y32_426cfba9<>+8(SB)/4, $0x426cfba9
+DATA y32_426cfba9<>+12(SB)/4, $0x426cfba9
+DATA y32_426cfba9<>+16(SB)/4, $0x426cfba9
+DATA y32_426cfba9<>+20(SB)/4, $0x426cfba9
+DATA y32_426cfba9<>+24(SB)/4, $0x426cfba9
+DATA y32_426cfba9<>+28(SB)/4, $0x426cfba9
+GLOBL y32_426cfba9<>(SB), RODATA|NOPTR, $32
+
+DATA y32_c2aae331<>+0(SB)/4, $0xc2aae331
+DATA y32_c2aae331<>+4(SB)/4, $0xc2aae331
+DATA y32_c2aae331<>+8(SB)/4, $0xc2aae331
+DATA y32_c2aae331<>+12(SB)/4, $0xc2aae331
+DATA y32_c2aae331<>+16(SB)/4, $0xc2aae331
+DATA y32_c2aae331<>+20(SB)/4, $0xc2aae331
+DATA y32_c2aae331<>+24(SB)/4, $0xc2aae331
+DATA y32_c2aae331<>+28(SB)/4, $0xc2aae331
+GLOBL y32_c2aae331<>(SB), RODATA|NOPTR, $32
+
+DATA y32_4281e0ef<>+0(SB)/4, $0x4281e0ef
+DATA y32_4281e0ef<>+4(SB)/4, $0x4281e0ef
+DATA y32_4281e0ef<>+8(SB)/4, $0x4281e0ef
+DATA y32_4281e0ef<>+12(SB)/4, $0x4281e0ef
+DATA y32_4281e0ef<>+16(SB)/4, $0x4281e0ef
+DATA y32_4281e0ef<>+20(SB)/4, $0x4281e0ef
+DATA y32_4281e0ef<>+24(SB)/4, $0x4281e0ef
+DATA y32_4281e0ef<>+28(SB)/4, $0x4281e0ef
+GLOBL y32_4281e0ef<>(SB), RODATA|NOPTR, $32
+
+DATA y32_c19de9e6<>+0(SB)/4, $0xc19de9e6
+DATA y32_c19de9e6<>+4(SB)/4, $0xc19de9e6
+DATA y32_c19de9e6<>+8(SB)/4, $0xc19de9e6
+DATA y32_c19de9e6<>+12(SB)/4, $0xc19de9e6
+DATA y32_c19de9e6<>+16(SB)/4, $0xc19de9e6
+DATA y32_c19de9e6<>+20(SB)/4, $0xc19de9e6
+DATA y32_c19de9e6<>+24(SB)/4, $0xc19de9e6
+DATA y32_c19de9e6<>+28(SB)/4, $0xc19de9e6
+GLOBL y32_c19de9e6<>(SB), RODATA|NOPTR, $32
+
+DATA y32_3f800000<>+0(SB)/4, $0x3f800000
+DATA y32_3f800000<>+4(SB)/4, $0x3f800000
+DATA y32_3f800000<>+8(SB)/4, $0x3f800000
+DATA y32_3f800000<>+12(SB)/4, $0x3f800000
+DATA y32_3f800000<>+16(SB)/4, $0x3f800000
+DATA y32_3f800000<>+20(SB)/4, $0x3f800000
+DATA y32_3f800000<>+24(SB)/4, $0x3f800000
+DATA y32_3f800000<>+28(SB)/4, $0x3f800000
+GLOBL y32_3f800000<>(SB), RODATA|NOPTR, $32
+
+DATA y32_00000001<>+0(SB)/4, $0x00000001
+DATA y32_00000001<>+4(SB)/4, $0x00000001
+DATA y32_00000001<>+8(SB)/4, $0x00000001
+DATA y32_00000001<>+12(SB)/4, $0x00000001
+DATA y32_00000001<>+16(SB)/4, $0x00000001
+DATA y32_00000001<>+20(SB)/4, $0x00000001
+DATA y32_00000001<>+24(SB)/4, $0x00000001
+DATA y32_00000001<>+28(SB)/4, $0x00000001
+GLOBL y32_00000001<>(SB), RODATA|NOPTR, $32
+
+DATA y32_00000002<>+0(SB)/4, $0x00000002
+DATA y32_00000002<>+4(SB)/4, $0x00000002
+DATA y32_00000002<>+8(SB)/4, $0x00000002
+DATA y32_00000002<>+12(SB)/4, $0x00000002
+DATA y32_00000002<>+16(SB)/4, $0x00000002
+DATA y32_00000002<>+20(SB)/4, $0x00000002
+DATA y32_00000002<>+24(SB)/4, $0x00000002
+DATA y32_00000002<>+28(SB)/4, $0x00000002
+GLOBL y32_00000002<>(SB), RODATA|NOPTR, $32
+
+// func rotateHalvesAVX2(x *float32, heads int, dim int, cos *float32, sin *float32, half int)
+// Requires: AVX, FMA3
+TEXT ·rotateHalvesAVX2(SB), NOSPLIT, $0-48
+	MOVQ x+0(FP), AX
+	MOVQ heads+8(FP), CX
+	MOVQ dim+16(FP), DX
+	MOVQ half+40(FP), BX
+	SHLQ $0x02, DX
+	MOVQ BX, SI
+	SHLQ $0x02, SI
+
+head:
+	MOVQ cos+24(FP), DI
+	MOVQ sin+32(FP), R8
+	MOVQ AX, R9
+	MOVQ BX, R10
+
+loop35:
+	VMOVUPS     (R9), Y0
+	VMOVUPS     (R9)(SI*1), Y1
+	VMOVUPS     (DI), Y2
+	VMOVUPS     (R8), Y3
+	VMULPS      Y3, Y1, Y4
+	VFMSUB231PS Y2, Y0, Y4
+	VMULPS      Y3, Y0, Y0
+	VFMADD231PS Y2, Y1, Y0
+	VMOVUPS     Y4, (R9)
+	VMOVUPS     Y0, (R9)(SI*1)
+	ADDQ        $0x20, R9
+	ADDQ        $0x20, DI
+	ADDQ        $0x20, R8
+	SUBQ        $0x08, R10
+	JNZ         loop35
+	ADDQ        DX, AX
+	DECQ        CX
+	JNZ         head
+	VZEROUPPER
+	RET
+
+// func rotatePairsAVX2(x *float32, heads int, dim int, cos *float32, sin *float32, dims int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·rotatePairsAVX2(SB), NOSPLIT, $0-48
+	MOVQ    x+0(FP), AX
+	MOVQ    heads+8(FP), CX
+	MOVQ    dim+16(FP), DX
+	MOVQ    dims+40(FP), BX
+	SHLQ    $0x02, DX
+	VMOVUPS twice8<>+0(SB), Y0
+
+head:
+	MOVQ cos+24(FP), SI
+	MOVQ sin+32(FP), DI
+	MOVQ AX, R8
+	MOVQ BX, R9
+
+loop36:
+	VMOVUPS        (R8), Y1
+	VMOVUPS        (SI), X3
+	VMOVUPS        (DI), X4
+	ADDQ           $0x10, SI
+	ADDQ           $0x10, DI
+	VPERMPS        Y3, Y0, Y3
+	VPERMPS        Y4, Y0, Y4
+	VPERMILPS      $0xb1, Y1, Y2
+	VMULPS         Y4, Y2, Y2
+	VFMADDSUB132PS Y3, Y2, Y1
+	VMOVUPS        Y1, (R8)
+	ADDQ           $0x20, R8
+	SUBQ           $0x08, R9
+	JNZ            loop36
+	ADDQ           DX, AX
+	DECQ           CX
+	JNZ            head
+	VZEROUPPER
+	RET
+
+DATA twice8<>+0(SB)/4, $0x00000000
+DATA twice8<>+4(SB)/4, $0x00000000
+DATA twice8<>+8(SB)/4, $0x00000001
+DATA twice8<>+12(SB)/4, $0x00000001
+DATA twice8<>+16(SB)/4, $0x00000002
+DATA twice8<>+20(SB)/4, $0x00000002
+DATA twice8<>+24(SB)/4, $0x00000003
+DATA twice8<>+28(SB)/4, $0x00000003
+GLOBL twice8<>(SB), RODATA|NOPTR, $32
+
 // func swiGLUAVX2(dst *float32, gate *float32, up *float32, n int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·swiGLUAVX2(SB), NOSPLIT, $0-32
@@ -2138,7 +2607,7 @@ TEXT ·swiGLUAVX2(SB), NOSPLIT, $0-32
 	MOVQ up+16(FP), DX
 	MOVQ n+24(FP), BX
 
-loop29:
+loop37:
 	VMOVUPS      (CX), Y0
 	VXORPS       y32_80000000<>+0(SB), Y0, Y1
 	VMOVUPS      y32_c3160000<>+0(SB), Y2
@@ -2173,7 +2642,7 @@ loop29:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, BX
-	JNZ          loop29
+	JNZ          loop37
 	VZEROUPPER
 	RET
 
@@ -2287,16 +2756,6 @@ DATA y32_3efffffe<>+24(SB)/4, $0x3efffffe
 DATA y32_3efffffe<>+28(SB)/4, $0x3efffffe
 GLOBL y32_3efffffe<>(SB), RODATA|NOPTR, $32
 
-DATA y32_3f800000<>+0(SB)/4, $0x3f800000
-DATA y32_3f800000<>+4(SB)/4, $0x3f800000
-DATA y32_3f800000<>+8(SB)/4, $0x3f800000
-DATA y32_3f800000<>+12(SB)/4, $0x3f800000
-DATA y32_3f800000<>+16(SB)/4, $0x3f800000
-DATA y32_3f800000<>+20(SB)/4, $0x3f800000
-DATA y32_3f800000<>+24(SB)/4, $0x3f800000
-DATA y32_3f800000<>+28(SB)/4, $0x3f800000
-GLOBL y32_3f800000<>(SB), RODATA|NOPTR, $32
-
 DATA y32_0000007f<>+0(SB)/4, $0x0000007f
 DATA y32_0000007f<>+4(SB)/4, $0x0000007f
 DATA y32_0000007f<>+8(SB)/4, $0x0000007f
@@ -2317,54 +2776,55 @@ TEXT ·swiGLUBackAVX2(SB), NOSPLIT, $0-48
 	MOVQ up+32(FP), SI
 	MOVQ n+40(FP), DI
 
-loop30:
+loop38:
 	VMOVUPS      (DX), Y0
 	VMOVUPS      (BX), Y1
-	VMOVUPS      y32_3f800000<>+0(SB), Y2
-	VXORPS       y32_80000000<>+0(SB), Y1, Y3
-	VMOVUPS      y32_c3160000<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VMOVUPS      y32_42c80000<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VMULPS       y32_3fb8aa3b<>+0(SB), Y3, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VFNMADD231PS y32_3f318000<>+0(SB), Y4, Y3
-	VFNMADD231PS y32_b95e8083<>+0(SB), Y4, Y3
-	VMOVUPS      y32_3ab51218<>+0(SB), Y5
-	VFMADD213PS  y32_3c091cf2<>+0(SB), Y3, Y5
-	VFMADD213PS  y32_3d2aac79<>+0(SB), Y3, Y5
-	VFMADD213PS  y32_3e2aaa49<>+0(SB), Y3, Y5
-	VFMADD213PS  y32_3efffffe<>+0(SB), Y3, Y5
-	VFMADD213PS  y32_3f800000<>+0(SB), Y3, Y5
-	VFMADD213PS  y32_3f800000<>+0(SB), Y3, Y5
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y3
-	VPSUBD       Y3, Y4, Y4
-	VPADDD       y32_0000007f<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
+	VMOVUPS      (SI), Y2
+	VMOVUPS      y32_3f800000<>+0(SB), Y3
+	VXORPS       y32_80000000<>+0(SB), Y1, Y4
+	VMOVUPS      y32_c3160000<>+0(SB), Y5
+	VMAXPS       Y4, Y5, Y4
+	VMOVUPS      y32_42c80000<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMULPS       y32_3fb8aa3b<>+0(SB), Y4, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VFNMADD231PS y32_3f318000<>+0(SB), Y5, Y4
+	VFNMADD231PS y32_b95e8083<>+0(SB), Y5, Y4
+	VMOVUPS      y32_3ab51218<>+0(SB), Y6
+	VFMADD213PS  y32_3c091cf2<>+0(SB), Y4, Y6
+	VFMADD213PS  y32_3d2aac79<>+0(SB), Y4, Y6
+	VFMADD213PS  y32_3e2aaa49<>+0(SB), Y4, Y6
+	VFMADD213PS  y32_3efffffe<>+0(SB), Y4, Y6
+	VFMADD213PS  y32_3f800000<>+0(SB), Y4, Y6
+	VFMADD213PS  y32_3f800000<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y4
+	VPSUBD       Y4, Y5, Y5
 	VPADDD       y32_0000007f<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y5, Y3, Y3
-	VMULPS       Y4, Y3, Y3
-	VADDPS       y32_3f800000<>+0(SB), Y3, Y3
-	VDIVPS       Y3, Y2, Y2
-	VMOVUPS      y32_3f800000<>+0(SB), Y3
-	VSUBPS       Y2, Y3, Y3
-	VFMADD213PS  y32_3f800000<>+0(SB), Y1, Y3
-	VMULPS       Y2, Y3, Y3
-	VMULPS       (SI), Y3, Y3
+	VPADDD       y32_0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y6, Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VADDPS       y32_3f800000<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y3, Y3
+	VMOVUPS      y32_3f800000<>+0(SB), Y4
+	VSUBPS       Y3, Y4, Y4
+	VFMADD213PS  y32_3f800000<>+0(SB), Y1, Y4
+	VMULPS       Y3, Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VMULPS       Y0, Y4, Y4
+	VMULPS       Y1, Y3, Y3
 	VMULPS       Y0, Y3, Y3
-	VMULPS       Y1, Y2, Y2
-	VMULPS       Y0, Y2, Y2
-	VMOVUPS      Y2, (CX)
-	VMOVUPS      Y3, (AX)
+	VMOVUPS      Y3, (CX)
+	VMOVUPS      Y4, (AX)
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	ADDQ         $0x20, BX
 	ADDQ         $0x20, SI
 	SUBQ         $0x08, DI
-	JNZ          loop30
+	JNZ          loop38
 	VZEROUPPER
 	RET
 
@@ -2375,7 +2835,7 @@ TEXT ·geluAVX2(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 
-loop31:
+loop39:
 	VMOVUPS      (CX), Y0
 	VMULPS       Y0, Y0, Y1
 	VMULPS       y32_3d372713<>+0(SB), Y1, Y1
@@ -2413,7 +2873,7 @@ loop31:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
 	SUBQ         $0x08, DX
-	JNZ          loop31
+	JNZ          loop39
 	VZEROUPPER
 	RET
 
@@ -2446,7 +2906,7 @@ TEXT ·geluBackAVX2(SB), NOSPLIT, $0-32
 	MOVQ   n+24(FP), BX
 	VXORPS Y0, Y0, Y0
 
-loop32:
+loop40:
 	VMOVUPS      (DX), Y1
 	VMOVUPS      y32_3f800000<>+0(SB), Y2
 	VMULPS       Y1, Y1, Y3
@@ -2499,7 +2959,7 @@ loop32:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, BX
-	JNZ          loop32
+	JNZ          loop40
 	VZEROUPPER
 	RET
 
@@ -2520,11 +2980,11 @@ TEXT ·maximumAVX2(SB), NOSPLIT, $0-20
 	MOVQ    n+8(FP), CX
 	VMOVUPS y32_ff800000<>+0(SB), Y0
 
-loop33:
+loop41:
 	VMAXPS       (AX), Y0, Y0
 	ADDQ         $0x20, AX
 	SUBQ         $0x08, CX
-	JNZ          loop33
+	JNZ          loop41
 	VEXTRACTF128 $0x01, Y0, X1
 	VMAXPS       X1, X0, X0
 	VPERMILPD    $0x01, X0, X1
@@ -2555,7 +3015,7 @@ TEXT ·sumExpAVX2(SB), NOSPLIT, $0-32
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 
-loop34:
+loop42:
 	VMOVUPS      (AX), Y3
 	VSUBPS       Y0, Y3, Y3
 	VMOVUPS      y32_c3160000<>+0(SB), Y4
@@ -2589,7 +3049,7 @@ loop34:
 	VADDPD       Y3, Y2, Y2
 	ADDQ         $0x20, AX
 	SUBQ         $0x08, CX
-	JNZ          loop34
+	JNZ          loop42
 	VADDPD       Y2, Y1, Y1
 	VEXTRACTF128 $0x01, Y1, X0
 	VADDPD       X0, X1, X1
@@ -2609,7 +3069,7 @@ TEXT ·expScaleAVX2(SB), NOSPLIT, $0-24
 	MOVSS        scale+20(FP), X1
 	VBROADCASTSS X1, Y1
 
-loop35:
+loop43:
 	VMOVUPS      (AX), Y2
 	VSUBPS       Y0, Y2, Y2
 	VMOVUPS      y32_c3160000<>+0(SB), Y3
@@ -2640,7 +3100,7 @@ loop35:
 	VMOVUPS      Y2, (AX)
 	ADDQ         $0x20, AX
 	SUBQ         $0x08, CX
-	JNZ          loop35
+	JNZ          loop43
 	VZEROUPPER
 	RET
 
@@ -2918,11 +3378,11 @@ loop:
 	VANDPS   Y3, Y6, Y6
 	VMULPS   (CX), Y6, Y6
 	VMOVUPS  Y6, (AX)
-	VPMAXUD  Y2, Y4, Y5
-	VPCMPEQD Y4, Y5, Y5
-	VANDPS   Y3, Y5, Y5
-	VMULPS   64(CX), Y5, Y5
-	VMOVUPS  Y5, 64(AX)
+	VPMAXUD  Y2, Y4, Y6
+	VPCMPEQD Y4, Y6, Y6
+	VANDPS   Y3, Y6, Y6
+	VMULPS   64(CX), Y6, Y6
+	VMOVUPS  Y6, 64(AX)
 	VMOVDQA  Y0, Y4
 	VPADDD   y32_00000008<>+0(SB), Y0, Y0
 	VPSRLD   $0x10, Y4, Y5
@@ -2948,11 +3408,11 @@ loop:
 	VANDPS   Y3, Y6, Y6
 	VMULPS   32(CX), Y6, Y6
 	VMOVUPS  Y6, 32(AX)
-	VPMAXUD  Y2, Y4, Y5
-	VPCMPEQD Y4, Y5, Y5
-	VANDPS   Y3, Y5, Y5
-	VMULPS   96(CX), Y5, Y5
-	VMOVUPS  Y5, 96(AX)
+	VPMAXUD  Y2, Y4, Y6
+	VPCMPEQD Y4, Y6, Y6
+	VANDPS   Y3, Y6, Y6
+	VMULPS   96(CX), Y6, Y6
+	VMOVUPS  Y6, 96(AX)
 	SUBQ     $-128, AX
 	SUBQ     $-128, CX
 	SUBQ     $0x20, DX

@@ -5,7 +5,8 @@ package kernel
 import "math"
 
 // avx2Rows are the loops of generated assembly for AVX2. It takes whole vectors of
-// 8 numbers; the rest, the rotation and the layer norm are plain Go.
+// 8 numbers; the rest is plain Go, and so is the rotation of heads that are not made
+// of whole vectors.
 func avx2Rows() rowKernels {
 	k := genericRows()
 	k.add = func(dst, x []float32) {
@@ -37,6 +38,7 @@ func avx2Rows() rowKernels {
 		dropoutGeneric(dst[n:], x[n:], index+uint32(n), k0, k1, threshold, scale)
 	}
 	k.rmsNorm, k.rmsNormBack = rmsNormWith2, rmsNormBackWith2
+	k.layerNorm, k.layerNormBack = layerNormWith2, layerNormBackWith2
 	k.swiGLU = func(dst, gate, up []float32) {
 		n := whole(len(gate))
 		if n > 0 {
@@ -66,7 +68,33 @@ func avx2Rows() rowKernels {
 		geluBackGeneric(dx[n:], dy[n:], x[n:])
 	}
 	softmaxWith2(&k)
+	rotateWith2(&k)
 	return k
+}
+
+// rotateWith2 sets the loops of the rotation.
+func rotateWith2(k *rowKernels) {
+	k.sincos = func(cos, sin []float32, turns []float64, p float64) {
+		n := whole(len(turns))
+		if n > 0 {
+			sincosAVX2(&cos[0], &sin[0], &turns[0], n, p)
+		}
+		sincosGeneric(cos[n:], sin[n:], turns[n:], p)
+	}
+	k.rotateHalves = func(x []float32, dim int, cos, sin []float32) {
+		if len(cos)%8 != 0 {
+			rotateHalvesGeneric(x, dim, cos, sin)
+			return
+		}
+		rotateHalvesAVX2(&x[0], len(x)/dim, dim, &cos[0], &sin[0], len(cos))
+	}
+	k.rotatePairs = func(x []float32, dim int, cos, sin []float32) {
+		if len(cos)%4 != 0 {
+			rotatePairsGeneric(x, dim, cos, sin)
+			return
+		}
+		rotatePairsAVX2(&x[0], len(x)/dim, dim, &cos[0], &sin[0], 2*len(cos))
+	}
 }
 
 // softmaxWith2 sets the loops of softmax.
@@ -139,5 +167,57 @@ func rmsNormBackWith2(dx, dy, x, w []float32, eps float32) {
 	}
 	for i := n; i < len(x); i++ {
 		dx[i] += a*dy[i]*w[i] - b*x[i]
+	}
+}
+
+// moments2 is moments with the loops for AVX2.
+func moments2(x []float32, eps float32) (mean, r float64) {
+	n, cols := whole(len(x)), float64(len(x))
+	for _, v := range x[n:] {
+		mean += float64(v)
+	}
+	if n > 0 {
+		mean += sumAVX2(&x[0], n)
+	}
+	mean /= cols
+	variance := 0.0
+	for _, v := range x[n:] {
+		variance += (float64(v) - mean) * (float64(v) - mean)
+	}
+	if n > 0 {
+		variance += sumDeviationsAVX2(&x[0], n, mean)
+	}
+	return mean, 1 / math.Sqrt(variance/cols+float64(eps))
+}
+
+func layerNormWith2(dst, x, w, b []float32, eps float32) {
+	mean, r := moments2(x, eps)
+	n := whole(len(x))
+	if n > 0 {
+		layerApplyAVX2(&dst[0], &x[0], &w[0], &b[0], n, mean, r)
+	}
+	for i := n; i < len(x); i++ {
+		dst[i] = float32((float64(x[i])-mean)*r)*w[i] + b[i]
+	}
+}
+
+func layerNormBackWith2(dx, dy, x, w []float32, eps float32) {
+	mean, r := moments2(x, eps)
+	n, cols := whole(len(x)), float64(len(x))
+	var sum, dot float64
+	if n > 0 {
+		sum, dot = sumGradientsAVX2(&dy[0], &w[0], &x[0], n, mean)
+	}
+	for i := n; i < len(x); i++ {
+		g := float64(dy[i]) * float64(w[i])
+		sum += g
+		dot += g * (float64(x[i]) - mean)
+	}
+	sum, dot = sum/cols, dot*r*r/cols
+	if n > 0 {
+		layerBackApplyAVX2(&dx[0], &dy[0], &x[0], &w[0], n, mean, r, sum, dot)
+	}
+	for i := n; i < len(x); i++ {
+		dx[i] += float32(r * (float64(dy[i])*float64(w[i]) - sum - (float64(x[i])-mean)*dot))
 	}
 }

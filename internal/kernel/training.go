@@ -13,22 +13,15 @@ type trainingKernels struct {
 	swiGLUBackKept func(dgate, dup, dy []float32, pairs []uint32)
 }
 
-// trainingOf makes what can be made of the loops of a level.
-func trainingOf(k rowKernels) trainingKernels {
-	return trainingKernels{
-		dropoutBack: func(masked, x, dx, dy []float32, fresh bool, index, k0, k1, threshold uint32, scale float32) {
-			dropoutBackBy(k, masked, x, dx, dy, fresh, index, k0, k1, threshold, scale)
-		},
-		swiGLUKeep:     func(y []float32, pairs []uint32, gate, up []float32) { swiGLUKeepBy(k, y, pairs, gate, up) },
-		swiGLUKept:     func(y []float32, pairs []uint32) { swiGLUKeptBy(k, y, pairs) },
-		swiGLUBackKept: func(dgate, dup, dy []float32, pairs []uint32) { swiGLUBackKeptBy(k, dgate, dup, dy, pairs) },
-	}
-}
-
 func genericTraining() trainingKernels {
-	t := trainingOf(genericRows())
-	t.adamW, t.sumSquares = adamWGeneric, sumSquares
-	return t
+	return trainingKernels{
+		adamW:          adamWGeneric,
+		sumSquares:     sumSquares,
+		dropoutBack:    dropoutBackGeneric,
+		swiGLUKeep:     swiGLUKeepGeneric,
+		swiGLUKept:     swiGLUKeptGeneric,
+		swiGLUBackKept: swiGLUBackKeptGeneric,
+	}
 }
 
 // Update is the numbers of one step of AdamW, in the precision PyTorch uses them.
@@ -130,23 +123,21 @@ func eachKey(lo, hi int, p float32, seed uint64, f func(lo, hi int, k0, k1, thre
 	}
 }
 
-// part is how many numbers go through a loop at a time; a multiple of 32.
-const part = 512
-
-// dropoutBackBy makes a DropoutBack of the loops of a level.
-func dropoutBackBy(k rowKernels, masked, x, dx, dy []float32, fresh bool, index, k0, k1, threshold uint32, scale float32) {
-	k.dropout(masked, x, index, k0, k1, threshold, scale)
-	if fresh {
-		k.dropout(dx, dy, index, k0, k1, threshold, scale)
-		return
-	}
-	var some [part]float32
-	for lo := 0; lo < len(dx); lo += part {
-		hi := min(len(dx), lo+part)
-		k.dropout(some[:hi-lo], dy[lo:hi], index+uint32(lo), k0, k1, threshold, scale)
-		k.add(dx[lo:hi], some[:hi-lo])
+// dropoutBackGeneric rounds what it masks before it adds it, as Dropout and Add do.
+func dropoutBackGeneric(masked, x, dx, dy []float32, fresh bool, index, k0, k1, threshold uint32, scale float32) {
+	for i, v := range x {
+		f := dropoutFactor(index+uint32(i), k0, k1, threshold, scale)
+		masked[i] = v * f
+		d := float32(dy[i] * f)
+		if !fresh {
+			d += dx[i]
+		}
+		dx[i] = d
 	}
 }
+
+// part is how many numbers are taken apart at a time.
+const part = 512
 
 // SwiGLUKeep is SwiGLU that keeps gate and up, rounded to bfloat16, in pairs: half
 // the memory for the backward. y may be gate or up.
@@ -174,26 +165,26 @@ func (g *Gang) SwiGLUBackKept(dgate, dup, dy []float32, pairs []uint32) {
 	g.span(len(pairs), grain, func(lo, hi int) { f(dgate[lo:hi], dup[lo:hi], dy[lo:hi], pairs[lo:hi]) })
 }
 
-func swiGLUKeepBy(k rowKernels, y []float32, pairs []uint32, gate, up []float32) {
+func swiGLUKeepGeneric(y []float32, pairs []uint32, gate, up []float32) {
 	for i, x := range gate {
 		pairs[i] = pair(x, up[i])
 	}
-	k.swiGLU(y, gate, up)
+	swiGLUGeneric(y, gate, up)
 }
 
-func swiGLUKeptBy(k rowKernels, y []float32, pairs []uint32) {
+func swiGLUKeptGeneric(y []float32, pairs []uint32) {
 	var gate, up [part]float32
 	for lo := 0; lo < len(pairs); lo += part {
 		n := unpairs(gate[:], up[:], pairs[lo:])
-		k.swiGLU(y[lo:lo+n], gate[:n], up[:n])
+		swiGLUGeneric(y[lo:lo+n], gate[:n], up[:n])
 	}
 }
 
-func swiGLUBackKeptBy(k rowKernels, dgate, dup, dy []float32, pairs []uint32) {
+func swiGLUBackKeptGeneric(dgate, dup, dy []float32, pairs []uint32) {
 	var gate, up [part]float32
 	for lo := 0; lo < len(pairs); lo += part {
 		n := unpairs(gate[:], up[:], pairs[lo:])
-		k.swiGLUBack(dgate[lo:lo+n], dup[lo:lo+n], dy[lo:lo+n], gate[:n], up[:n])
+		swiGLUBackGeneric(dgate[lo:lo+n], dup[lo:lo+n], dy[lo:lo+n], gate[:n], up[:n])
 	}
 }
 

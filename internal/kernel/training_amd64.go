@@ -24,17 +24,42 @@ func dropoutOver512(masked *float32, x *float32, dx *float32, dy *float32, n int
 //go:noescape
 func dropoutOnto512(masked *float32, x *float32, dx *float32, dy *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)
 
-// swiGLUKeep512 implements swiGLUKeep.
+// swiGLUKeep512 implements swiGLUKeepGeneric.
 //
 //go:noescape
 func swiGLUKeep512(y *float32, pairs *uint32, gate *float32, up *float32, n int)
 
-// swiGLUKept512 implements swiGLUKept.
+// swiGLUKept512 implements swiGLUKeptGeneric.
 //
 //go:noescape
 func swiGLUKept512(y *float32, pairs *uint32, n int)
 
-// swiGLUBackKept512 implements swiGLUBackKept.
+// swiGLUBackKept512 implements swiGLUBackKeptGeneric.
 //
 //go:noescape
 func swiGLUBackKept512(dgate *float32, dup *float32, dy *float32, pairs *uint32, n int)
+
+// dropoutOverAVX2 implements dropoutBackGeneric, fresh, for multiples of 32 numbers.
+//
+//go:noescape
+func dropoutOverAVX2(masked *float32, x *float32, dx *float32, dy *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)
+
+// dropoutOntoAVX2 implements dropoutBackGeneric, not fresh, for multiples of 32 numbers.
+//
+//go:noescape
+func dropoutOntoAVX2(masked *float32, x *float32, dx *float32, dy *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)
+
+// swiGLUKeepAVX2 implements swiGLUKeepGeneric for multiples of 8 numbers.
+//
+//go:noescape
+func swiGLUKeepAVX2(y *float32, pairs *uint32, gate *float32, up *float32, n int)
+
+// swiGLUKeptAVX2 implements swiGLUKeptGeneric for multiples of 8 numbers.
+//
+//go:noescape
+func swiGLUKeptAVX2(y *float32, pairs *uint32, n int)
+
+// swiGLUBackKeptAVX2 implements swiGLUBackKeptGeneric for multiples of 8 numbers.
+//
+//go:noescape
+func swiGLUBackKeptAVX2(dgate *float32, dup *float32, dy *float32, pairs *uint32, n int)

@@ -777,3 +777,596 @@ tail4:
 done4:
 	VZEROUPPER
 	RET
+
+// func dropoutOverAVX2(masked *float32, x *float32, dx *float32, dy *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)
+// Requires: AVX, AVX2, MMX+, SSE, SSE2
+TEXT ·dropoutOverAVX2(SB), NOSPLIT, $0-60
+	MOVQ         masked+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         dx+16(FP), DX
+	MOVQ         dy+24(FP), BX
+	MOVQ         n+32(FP), SI
+	MOVL         index+40(FP), DI
+	MOVD         DI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         k1+48(FP), DI
+	MOVD         DI, X1
+	VPBROADCASTD X1, Y1
+	MOVL         threshold+52(FP), DI
+	MOVD         DI, X2
+	VPBROADCASTD X2, Y2
+	MOVSS        scale+56(FP), X3
+	VBROADCASTSS X3, Y3
+	VPSRLD       $0x01, Y0, Y0
+	MOVL         k0+44(FP), DI
+	MOVD         DI, X4
+	VPBROADCASTD X4, Y4
+	VPADDD       Y4, Y0, Y0
+	VPADDD       lanes<>+0(SB), Y0, Y0
+
+loop:
+	PREFETCHT0 1024(CX)
+	PREFETCHT0 1088(CX)
+	VMOVDQA    Y0, Y4
+	VPADDD     y32_00000008<>+0(SB), Y0, Y0
+	VPSRLD     $0x10, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPMULLD    y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD     $0x0f, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPMULLD    y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD     $0x10, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPXOR      Y1, Y4, Y4
+	VPSRLD     $0x10, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPMULLD    y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD     $0x0f, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPMULLD    y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD     $0x10, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPSLLD     $0x10, Y4, Y5
+	VPMAXUD    Y2, Y5, Y6
+	VPCMPEQD   Y5, Y6, Y6
+	VANDPS     Y3, Y6, Y6
+	VMULPS     (CX), Y6, Y5
+	VMOVUPS    Y5, (AX)
+	VMULPS     (BX), Y6, Y6
+	VMOVUPS    Y6, (DX)
+	VPMAXUD    Y2, Y4, Y6
+	VPCMPEQD   Y4, Y6, Y6
+	VANDPS     Y3, Y6, Y6
+	VMULPS     64(CX), Y6, Y5
+	VMOVUPS    Y5, 64(AX)
+	VMULPS     64(BX), Y6, Y6
+	VMOVUPS    Y6, 64(DX)
+	VMOVDQA    Y0, Y4
+	VPADDD     y32_00000008<>+0(SB), Y0, Y0
+	VPSRLD     $0x10, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPMULLD    y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD     $0x0f, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPMULLD    y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD     $0x10, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPXOR      Y1, Y4, Y4
+	VPSRLD     $0x10, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPMULLD    y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD     $0x0f, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPMULLD    y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD     $0x10, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPSLLD     $0x10, Y4, Y5
+	VPMAXUD    Y2, Y5, Y6
+	VPCMPEQD   Y5, Y6, Y6
+	VANDPS     Y3, Y6, Y6
+	VMULPS     32(CX), Y6, Y5
+	VMOVUPS    Y5, 32(AX)
+	VMULPS     32(BX), Y6, Y6
+	VMOVUPS    Y6, 32(DX)
+	VPMAXUD    Y2, Y4, Y6
+	VPCMPEQD   Y4, Y6, Y6
+	VANDPS     Y3, Y6, Y6
+	VMULPS     96(CX), Y6, Y5
+	VMOVUPS    Y5, 96(AX)
+	VMULPS     96(BX), Y6, Y6
+	VMOVUPS    Y6, 96(DX)
+	SUBQ       $-128, AX
+	SUBQ       $-128, CX
+	SUBQ       $-128, DX
+	SUBQ       $-128, BX
+	SUBQ       $0x20, SI
+	JNZ        loop
+	VZEROUPPER
+	RET
+
+DATA y32_00000008<>+0(SB)/4, $0x00000008
+DATA y32_00000008<>+4(SB)/4, $0x00000008
+DATA y32_00000008<>+8(SB)/4, $0x00000008
+DATA y32_00000008<>+12(SB)/4, $0x00000008
+DATA y32_00000008<>+16(SB)/4, $0x00000008
+DATA y32_00000008<>+20(SB)/4, $0x00000008
+DATA y32_00000008<>+24(SB)/4, $0x00000008
+DATA y32_00000008<>+28(SB)/4, $0x00000008
+GLOBL y32_00000008<>(SB), RODATA|NOPTR, $32
+
+DATA y32_7feb352d<>+0(SB)/4, $0x7feb352d
+DATA y32_7feb352d<>+4(SB)/4, $0x7feb352d
+DATA y32_7feb352d<>+8(SB)/4, $0x7feb352d
+DATA y32_7feb352d<>+12(SB)/4, $0x7feb352d
+DATA y32_7feb352d<>+16(SB)/4, $0x7feb352d
+DATA y32_7feb352d<>+20(SB)/4, $0x7feb352d
+DATA y32_7feb352d<>+24(SB)/4, $0x7feb352d
+DATA y32_7feb352d<>+28(SB)/4, $0x7feb352d
+GLOBL y32_7feb352d<>(SB), RODATA|NOPTR, $32
+
+DATA y32_846ca68b<>+0(SB)/4, $0x846ca68b
+DATA y32_846ca68b<>+4(SB)/4, $0x846ca68b
+DATA y32_846ca68b<>+8(SB)/4, $0x846ca68b
+DATA y32_846ca68b<>+12(SB)/4, $0x846ca68b
+DATA y32_846ca68b<>+16(SB)/4, $0x846ca68b
+DATA y32_846ca68b<>+20(SB)/4, $0x846ca68b
+DATA y32_846ca68b<>+24(SB)/4, $0x846ca68b
+DATA y32_846ca68b<>+28(SB)/4, $0x846ca68b
+GLOBL y32_846ca68b<>(SB), RODATA|NOPTR, $32
+
+// func dropoutOntoAVX2(masked *float32, x *float32, dx *float32, dy *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)
+// Requires: AVX, AVX2, MMX+, SSE, SSE2
+TEXT ·dropoutOntoAVX2(SB), NOSPLIT, $0-60
+	MOVQ         masked+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         dx+16(FP), DX
+	MOVQ         dy+24(FP), BX
+	MOVQ         n+32(FP), SI
+	MOVL         index+40(FP), DI
+	MOVD         DI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         k1+48(FP), DI
+	MOVD         DI, X1
+	VPBROADCASTD X1, Y1
+	MOVL         threshold+52(FP), DI
+	MOVD         DI, X2
+	VPBROADCASTD X2, Y2
+	MOVSS        scale+56(FP), X3
+	VBROADCASTSS X3, Y3
+	VPSRLD       $0x01, Y0, Y0
+	MOVL         k0+44(FP), DI
+	MOVD         DI, X4
+	VPBROADCASTD X4, Y4
+	VPADDD       Y4, Y0, Y0
+	VPADDD       lanes<>+0(SB), Y0, Y0
+
+loop:
+	PREFETCHT0 1024(CX)
+	PREFETCHT0 1024(DX)
+	PREFETCHT0 1088(CX)
+	PREFETCHT0 1088(DX)
+	VMOVDQA    Y0, Y4
+	VPADDD     y32_00000008<>+0(SB), Y0, Y0
+	VPSRLD     $0x10, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPMULLD    y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD     $0x0f, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPMULLD    y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD     $0x10, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPXOR      Y1, Y4, Y4
+	VPSRLD     $0x10, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPMULLD    y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD     $0x0f, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPMULLD    y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD     $0x10, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPSLLD     $0x10, Y4, Y5
+	VPMAXUD    Y2, Y5, Y6
+	VPCMPEQD   Y5, Y6, Y6
+	VANDPS     Y3, Y6, Y6
+	VMULPS     (CX), Y6, Y5
+	VMOVUPS    Y5, (AX)
+	VMULPS     (BX), Y6, Y6
+	VADDPS     (DX), Y6, Y6
+	VMOVUPS    Y6, (DX)
+	VPMAXUD    Y2, Y4, Y6
+	VPCMPEQD   Y4, Y6, Y6
+	VANDPS     Y3, Y6, Y6
+	VMULPS     64(CX), Y6, Y5
+	VMOVUPS    Y5, 64(AX)
+	VMULPS     64(BX), Y6, Y6
+	VADDPS     64(DX), Y6, Y6
+	VMOVUPS    Y6, 64(DX)
+	VMOVDQA    Y0, Y4
+	VPADDD     y32_00000008<>+0(SB), Y0, Y0
+	VPSRLD     $0x10, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPMULLD    y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD     $0x0f, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPMULLD    y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD     $0x10, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPXOR      Y1, Y4, Y4
+	VPSRLD     $0x10, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPMULLD    y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD     $0x0f, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPMULLD    y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD     $0x10, Y4, Y5
+	VPXOR      Y5, Y4, Y4
+	VPSLLD     $0x10, Y4, Y5
+	VPMAXUD    Y2, Y5, Y6
+	VPCMPEQD   Y5, Y6, Y6
+	VANDPS     Y3, Y6, Y6
+	VMULPS     32(CX), Y6, Y5
+	VMOVUPS    Y5, 32(AX)
+	VMULPS     32(BX), Y6, Y6
+	VADDPS     32(DX), Y6, Y6
+	VMOVUPS    Y6, 32(DX)
+	VPMAXUD    Y2, Y4, Y6
+	VPCMPEQD   Y4, Y6, Y6
+	VANDPS     Y3, Y6, Y6
+	VMULPS     96(CX), Y6, Y5
+	VMOVUPS    Y5, 96(AX)
+	VMULPS     96(BX), Y6, Y6
+	VADDPS     96(DX), Y6, Y6
+	VMOVUPS    Y6, 96(DX)
+	SUBQ       $-128, AX
+	SUBQ       $-128, CX
+	SUBQ       $-128, DX
+	SUBQ       $-128, BX
+	SUBQ       $0x20, SI
+	JNZ        loop
+	VZEROUPPER
+	RET
+
+// func swiGLUKeepAVX2(y *float32, pairs *uint32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·swiGLUKeepAVX2(SB), NOSPLIT, $0-40
+	MOVQ y+0(FP), AX
+	MOVQ pairs+8(FP), CX
+	MOVQ gate+16(FP), DX
+	MOVQ up+24(FP), BX
+	MOVQ n+32(FP), SI
+
+loop5:
+	VMOVUPS      (DX), Y0
+	VMOVUPS      (BX), Y1
+	VPSRLD       $0x10, Y0, Y2
+	VPAND        y32_00000001<>+0(SB), Y2, Y2
+	VPADDD       y32_00007fff<>+0(SB), Y2, Y2
+	VPADDD       Y0, Y2, Y2
+	VCMPPS       $0x03, Y0, Y0, Y3
+	VPOR         y32_00400000<>+0(SB), Y0, Y4
+	VBLENDVPS    Y3, Y4, Y2, Y2
+	VPSRLD       $0x10, Y1, Y3
+	VPAND        y32_00000001<>+0(SB), Y3, Y3
+	VPADDD       y32_00007fff<>+0(SB), Y3, Y3
+	VPADDD       Y1, Y3, Y3
+	VCMPPS       $0x03, Y1, Y1, Y4
+	VPOR         y32_00400000<>+0(SB), Y1, Y5
+	VBLENDVPS    Y4, Y5, Y3, Y3
+	VPSRLD       $0x10, Y2, Y2
+	VPBLENDW     $0xaa, Y3, Y2, Y2
+	VMOVDQU      Y2, (CX)
+	VXORPS       y32_80000000<>+0(SB), Y0, Y2
+	VMOVUPS      y32_c3160000<>+0(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMOVUPS      y32_42c80000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMULPS       y32_3fb8aa3b<>+0(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS y32_3f318000<>+0(SB), Y3, Y2
+	VFNMADD231PS y32_b95e8083<>+0(SB), Y3, Y2
+	VMOVUPS      y32_3ab51218<>+0(SB), Y4
+	VFMADD213PS  y32_3c091cf2<>+0(SB), Y2, Y4
+	VFMADD213PS  y32_3d2aac79<>+0(SB), Y2, Y4
+	VFMADD213PS  y32_3e2aaa49<>+0(SB), Y2, Y4
+	VFMADD213PS  y32_3efffffe<>+0(SB), Y2, Y4
+	VFMADD213PS  y32_3f800000<>+0(SB), Y2, Y4
+	VFMADD213PS  y32_3f800000<>+0(SB), Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y2
+	VPSUBD       Y2, Y3, Y3
+	VPADDD       y32_0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       y32_0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y4, Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VADDPS       y32_3f800000<>+0(SB), Y2, Y2
+	VDIVPS       Y2, Y0, Y0
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, BX
+	SUBQ         $0x08, SI
+	JNZ          loop5
+	VZEROUPPER
+	RET
+
+DATA y32_00000001<>+0(SB)/4, $0x00000001
+DATA y32_00000001<>+4(SB)/4, $0x00000001
+DATA y32_00000001<>+8(SB)/4, $0x00000001
+DATA y32_00000001<>+12(SB)/4, $0x00000001
+DATA y32_00000001<>+16(SB)/4, $0x00000001
+DATA y32_00000001<>+20(SB)/4, $0x00000001
+DATA y32_00000001<>+24(SB)/4, $0x00000001
+DATA y32_00000001<>+28(SB)/4, $0x00000001
+GLOBL y32_00000001<>(SB), RODATA|NOPTR, $32
+
+DATA y32_00007fff<>+0(SB)/4, $0x00007fff
+DATA y32_00007fff<>+4(SB)/4, $0x00007fff
+DATA y32_00007fff<>+8(SB)/4, $0x00007fff
+DATA y32_00007fff<>+12(SB)/4, $0x00007fff
+DATA y32_00007fff<>+16(SB)/4, $0x00007fff
+DATA y32_00007fff<>+20(SB)/4, $0x00007fff
+DATA y32_00007fff<>+24(SB)/4, $0x00007fff
+DATA y32_00007fff<>+28(SB)/4, $0x00007fff
+GLOBL y32_00007fff<>(SB), RODATA|NOPTR, $32
+
+DATA y32_00400000<>+0(SB)/4, $0x00400000
+DATA y32_00400000<>+4(SB)/4, $0x00400000
+DATA y32_00400000<>+8(SB)/4, $0x00400000
+DATA y32_00400000<>+12(SB)/4, $0x00400000
+DATA y32_00400000<>+16(SB)/4, $0x00400000
+DATA y32_00400000<>+20(SB)/4, $0x00400000
+DATA y32_00400000<>+24(SB)/4, $0x00400000
+DATA y32_00400000<>+28(SB)/4, $0x00400000
+GLOBL y32_00400000<>(SB), RODATA|NOPTR, $32
+
+DATA y32_80000000<>+0(SB)/4, $0x80000000
+DATA y32_80000000<>+4(SB)/4, $0x80000000
+DATA y32_80000000<>+8(SB)/4, $0x80000000
+DATA y32_80000000<>+12(SB)/4, $0x80000000
+DATA y32_80000000<>+16(SB)/4, $0x80000000
+DATA y32_80000000<>+20(SB)/4, $0x80000000
+DATA y32_80000000<>+24(SB)/4, $0x80000000
+DATA y32_80000000<>+28(SB)/4, $0x80000000
+GLOBL y32_80000000<>(SB), RODATA|NOPTR, $32
+
+DATA y32_c3160000<>+0(SB)/4, $0xc3160000
+DATA y32_c3160000<>+4(SB)/4, $0xc3160000
+DATA y32_c3160000<>+8(SB)/4, $0xc3160000
+DATA y32_c3160000<>+12(SB)/4, $0xc3160000
+DATA y32_c3160000<>+16(SB)/4, $0xc3160000
+DATA y32_c3160000<>+20(SB)/4, $0xc3160000
+DATA y32_c3160000<>+24(SB)/4, $0xc3160000
+DATA y32_c3160000<>+28(SB)/4, $0xc3160000
+GLOBL y32_c3160000<>(SB), RODATA|NOPTR, $32
+
+DATA y32_42c80000<>+0(SB)/4, $0x42c80000
+DATA y32_42c80000<>+4(SB)/4, $0x42c80000
+DATA y32_42c80000<>+8(SB)/4, $0x42c80000
+DATA y32_42c80000<>+12(SB)/4, $0x42c80000
+DATA y32_42c80000<>+16(SB)/4, $0x42c80000
+DATA y32_42c80000<>+20(SB)/4, $0x42c80000
+DATA y32_42c80000<>+24(SB)/4, $0x42c80000
+DATA y32_42c80000<>+28(SB)/4, $0x42c80000
+GLOBL y32_42c80000<>(SB), RODATA|NOPTR, $32
+
+DATA y32_3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
+DATA y32_3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
+DATA y32_3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
+DATA y32_3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
+DATA y32_3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
+DATA y32_3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
+DATA y32_3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
+DATA y32_3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
+GLOBL y32_3fb8aa3b<>(SB), RODATA|NOPTR, $32
+
+DATA y32_3f318000<>+0(SB)/4, $0x3f318000
+DATA y32_3f318000<>+4(SB)/4, $0x3f318000
+DATA y32_3f318000<>+8(SB)/4, $0x3f318000
+DATA y32_3f318000<>+12(SB)/4, $0x3f318000
+DATA y32_3f318000<>+16(SB)/4, $0x3f318000
+DATA y32_3f318000<>+20(SB)/4, $0x3f318000
+DATA y32_3f318000<>+24(SB)/4, $0x3f318000
+DATA y32_3f318000<>+28(SB)/4, $0x3f318000
+GLOBL y32_3f318000<>(SB), RODATA|NOPTR, $32
+
+DATA y32_b95e8083<>+0(SB)/4, $0xb95e8083
+DATA y32_b95e8083<>+4(SB)/4, $0xb95e8083
+DATA y32_b95e8083<>+8(SB)/4, $0xb95e8083
+DATA y32_b95e8083<>+12(SB)/4, $0xb95e8083
+DATA y32_b95e8083<>+16(SB)/4, $0xb95e8083
+DATA y32_b95e8083<>+20(SB)/4, $0xb95e8083
+DATA y32_b95e8083<>+24(SB)/4, $0xb95e8083
+DATA y32_b95e8083<>+28(SB)/4, $0xb95e8083
+GLOBL y32_b95e8083<>(SB), RODATA|NOPTR, $32
+
+DATA y32_3ab51218<>+0(SB)/4, $0x3ab51218
+DATA y32_3ab51218<>+4(SB)/4, $0x3ab51218
+DATA y32_3ab51218<>+8(SB)/4, $0x3ab51218
+DATA y32_3ab51218<>+12(SB)/4, $0x3ab51218
+DATA y32_3ab51218<>+16(SB)/4, $0x3ab51218
+DATA y32_3ab51218<>+20(SB)/4, $0x3ab51218
+DATA y32_3ab51218<>+24(SB)/4, $0x3ab51218
+DATA y32_3ab51218<>+28(SB)/4, $0x3ab51218
+GLOBL y32_3ab51218<>(SB), RODATA|NOPTR, $32
+
+DATA y32_3c091cf2<>+0(SB)/4, $0x3c091cf2
+DATA y32_3c091cf2<>+4(SB)/4, $0x3c091cf2
+DATA y32_3c091cf2<>+8(SB)/4, $0x3c091cf2
+DATA y32_3c091cf2<>+12(SB)/4, $0x3c091cf2
+DATA y32_3c091cf2<>+16(SB)/4, $0x3c091cf2
+DATA y32_3c091cf2<>+20(SB)/4, $0x3c091cf2
+DATA y32_3c091cf2<>+24(SB)/4, $0x3c091cf2
+DATA y32_3c091cf2<>+28(SB)/4, $0x3c091cf2
+GLOBL y32_3c091cf2<>(SB), RODATA|NOPTR, $32
+
+DATA y32_3d2aac79<>+0(SB)/4, $0x3d2aac79
+DATA y32_3d2aac79<>+4(SB)/4, $0x3d2aac79
+DATA y32_3d2aac79<>+8(SB)/4, $0x3d2aac79
+DATA y32_3d2aac79<>+12(SB)/4, $0x3d2aac79
+DATA y32_3d2aac79<>+16(SB)/4, $0x3d2aac79
+DATA y32_3d2aac79<>+20(SB)/4, $0x3d2aac79
+DATA y32_3d2aac79<>+24(SB)/4, $0x3d2aac79
+DATA y32_3d2aac79<>+28(SB)/4, $0x3d2aac79
+GLOBL y32_3d2aac79<>(SB), RODATA|NOPTR, $32
+
+DATA y32_3e2aaa49<>+0(SB)/4, $0x3e2aaa49
+DATA y32_3e2aaa49<>+4(SB)/4, $0x3e2aaa49
+DATA y32_3e2aaa49<>+8(SB)/4, $0x3e2aaa49
+DATA y32_3e2aaa49<>+12(SB)/4, $0x3e2aaa49
+DATA y32_3e2aaa49<>+16(SB)/4, $0x3e2aaa49
+DATA y32_3e2aaa49<>+20(SB)/4, $0x3e2aaa49
+DATA y32_3e2aaa49<>+24(SB)/4, $0x3e2aaa49
+DATA y32_3e2aaa49<>+28(SB)/4, $0x3e2aaa49
+GLOBL y32_3e2aaa49<>(SB), RODATA|NOPTR, $32
+
+DATA y32_3efffffe<>+0(SB)/4, $0x3efffffe
+DATA y32_3efffffe<>+4(SB)/4, $0x3efffffe
+DATA y32_3efffffe<>+8(SB)/4, $0x3efffffe
+DATA y32_3efffffe<>+12(SB)/4, $0x3efffffe
+DATA y32_3efffffe<>+16(SB)/4, $0x3efffffe
+DATA y32_3efffffe<>+20(SB)/4, $0x3efffffe
+DATA y32_3efffffe<>+24(SB)/4, $0x3efffffe
+DATA y32_3efffffe<>+28(SB)/4, $0x3efffffe
+GLOBL y32_3efffffe<>(SB), RODATA|NOPTR, $32
+
+DATA y32_3f800000<>+0(SB)/4, $0x3f800000
+DATA y32_3f800000<>+4(SB)/4, $0x3f800000
+DATA y32_3f800000<>+8(SB)/4, $0x3f800000
+DATA y32_3f800000<>+12(SB)/4, $0x3f800000
+DATA y32_3f800000<>+16(SB)/4, $0x3f800000
+DATA y32_3f800000<>+20(SB)/4, $0x3f800000
+DATA y32_3f800000<>+24(SB)/4, $0x3f800000
+DATA y32_3f800000<>+28(SB)/4, $0x3f800000
+GLOBL y32_3f800000<>(SB), RODATA|NOPTR, $32
+
+DATA y32_0000007f<>+0(SB)/4, $0x0000007f
+DATA y32_0000007f<>+4(SB)/4, $0x0000007f
+DATA y32_0000007f<>+8(SB)/4, $0x0000007f
+DATA y32_0000007f<>+12(SB)/4, $0x0000007f
+DATA y32_0000007f<>+16(SB)/4, $0x0000007f
+DATA y32_0000007f<>+20(SB)/4, $0x0000007f
+DATA y32_0000007f<>+24(SB)/4, $0x0000007f
+DATA y32_0000007f<>+28(SB)/4, $0x0000007f
+GLOBL y32_0000007f<>(SB), RODATA|NOPTR, $32
+
+// func swiGLUKeptAVX2(y *float32, pairs *uint32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·swiGLUKeptAVX2(SB), NOSPLIT, $0-24
+	MOVQ y+0(FP), AX
+	MOVQ pairs+8(FP), CX
+	MOVQ n+16(FP), DX
+
+loop6:
+	VMOVUPS      (CX), Y0
+	VPAND        y32_ffff0000<>+0(SB), Y0, Y1
+	VPSLLD       $0x10, Y0, Y0
+	VXORPS       y32_80000000<>+0(SB), Y0, Y2
+	VMOVUPS      y32_c3160000<>+0(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMOVUPS      y32_42c80000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMULPS       y32_3fb8aa3b<>+0(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS y32_3f318000<>+0(SB), Y3, Y2
+	VFNMADD231PS y32_b95e8083<>+0(SB), Y3, Y2
+	VMOVUPS      y32_3ab51218<>+0(SB), Y4
+	VFMADD213PS  y32_3c091cf2<>+0(SB), Y2, Y4
+	VFMADD213PS  y32_3d2aac79<>+0(SB), Y2, Y4
+	VFMADD213PS  y32_3e2aaa49<>+0(SB), Y2, Y4
+	VFMADD213PS  y32_3efffffe<>+0(SB), Y2, Y4
+	VFMADD213PS  y32_3f800000<>+0(SB), Y2, Y4
+	VFMADD213PS  y32_3f800000<>+0(SB), Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y2
+	VPSUBD       Y2, Y3, Y3
+	VPADDD       y32_0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       y32_0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y4, Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VADDPS       y32_3f800000<>+0(SB), Y2, Y2
+	VDIVPS       Y2, Y0, Y0
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, DX
+	JNZ          loop6
+	VZEROUPPER
+	RET
+
+DATA y32_ffff0000<>+0(SB)/4, $0xffff0000
+DATA y32_ffff0000<>+4(SB)/4, $0xffff0000
+DATA y32_ffff0000<>+8(SB)/4, $0xffff0000
+DATA y32_ffff0000<>+12(SB)/4, $0xffff0000
+DATA y32_ffff0000<>+16(SB)/4, $0xffff0000
+DATA y32_ffff0000<>+20(SB)/4, $0xffff0000
+DATA y32_ffff0000<>+24(SB)/4, $0xffff0000
+DATA y32_ffff0000<>+28(SB)/4, $0xffff0000
+GLOBL y32_ffff0000<>(SB), RODATA|NOPTR, $32
+
+// func swiGLUBackKeptAVX2(dgate *float32, dup *float32, dy *float32, pairs *uint32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·swiGLUBackKeptAVX2(SB), NOSPLIT, $0-40
+	MOVQ dgate+0(FP), AX
+	MOVQ dup+8(FP), CX
+	MOVQ dy+16(FP), DX
+	MOVQ pairs+24(FP), BX
+	MOVQ n+32(FP), SI
+
+loop7:
+	VMOVUPS      (BX), Y0
+	VPAND        y32_ffff0000<>+0(SB), Y0, Y1
+	VPSLLD       $0x10, Y0, Y0
+	VMOVUPS      (DX), Y2
+	VMOVUPS      y32_3f800000<>+0(SB), Y3
+	VXORPS       y32_80000000<>+0(SB), Y0, Y4
+	VMOVUPS      y32_c3160000<>+0(SB), Y5
+	VMAXPS       Y4, Y5, Y4
+	VMOVUPS      y32_42c80000<>+0(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VMULPS       y32_3fb8aa3b<>+0(SB), Y4, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VFNMADD231PS y32_3f318000<>+0(SB), Y5, Y4
+	VFNMADD231PS y32_b95e8083<>+0(SB), Y5, Y4
+	VMOVUPS      y32_3ab51218<>+0(SB), Y6
+	VFMADD213PS  y32_3c091cf2<>+0(SB), Y4, Y6
+	VFMADD213PS  y32_3d2aac79<>+0(SB), Y4, Y6
+	VFMADD213PS  y32_3e2aaa49<>+0(SB), Y4, Y6
+	VFMADD213PS  y32_3efffffe<>+0(SB), Y4, Y6
+	VFMADD213PS  y32_3f800000<>+0(SB), Y4, Y6
+	VFMADD213PS  y32_3f800000<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y4
+	VPSUBD       Y4, Y5, Y5
+	VPADDD       y32_0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       y32_0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y6, Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VADDPS       y32_3f800000<>+0(SB), Y4, Y4
+	VDIVPS       Y4, Y3, Y3
+	VMOVUPS      y32_3f800000<>+0(SB), Y4
+	VSUBPS       Y3, Y4, Y4
+	VFMADD213PS  y32_3f800000<>+0(SB), Y0, Y4
+	VMULPS       Y3, Y4, Y4
+	VMULPS       Y1, Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VMULPS       Y0, Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VMOVUPS      Y3, (CX)
+	VMOVUPS      Y4, (AX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, BX
+	SUBQ         $0x08, SI
+	JNZ          loop7
+	VZEROUPPER
+	RET

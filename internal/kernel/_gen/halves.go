@@ -17,17 +17,21 @@ func float16s() {
 		}
 	}
 	for _, h := range []int{3, 2, 1} {
-		t := &halfText{h: h, nv: 2, size: 32, sums: y[:4*h], panel: y[12:14], row: y[14:16], alpha: y[15]}
-		t.write(fmt.Sprintf("halfTile%dx16AVX2", h))
+		for _, nv := range []int{4, 2} {
+			t := &halfText{h: h, nv: nv, chains: 1, size: 32, sums: y[:h*nv], panel: y[12:13], row: y[13:16], alpha: y[15]}
+			t.write(fmt.Sprintf("halfTile%dx%dAVX2", h, 8*nv))
+		}
 	}
 	halve()
 	fetch()
 }
 
-// halfText is a halfTile being written: h rows of nv registers, each twice, for
-// even and for odd steps along k, so that a step need not wait for the last.
+// halfText is a halfTile being written: h rows of nv registers. With two chains each
+// is there twice, for even and for odd steps along k, so that a step need not wait
+// for the last.
 type halfText struct {
-	h, nv, size      int // size of a register in bytes
+	h, nv, chains    int
+	size             int // of a register in bytes
 	sums, panel, row []reg.VecPhysical
 	alpha            reg.VecPhysical
 	ahead            int // bytes of b that are asked for ahead
@@ -35,7 +39,7 @@ type halfText struct {
 
 // halfTextOf is a tile of AVX-512.
 func halfTextOf(h, nv int) *halfText {
-	return &halfText{h: h, nv: nv, size: 64, sums: z[:2*h*nv], panel: z[24 : 24+nv], row: z[28:32], alpha: z[28]}
+	return &halfText{h: h, nv: nv, chains: 2, size: 64, sums: z[:2*h*nv], panel: z[24 : 24+nv], row: z[28:32], alpha: z[28]}
 }
 
 func (t *halfText) write(name string) {
@@ -93,27 +97,52 @@ func (t *halfText) sum(rows *rowSet, b, ldb reg.GPVirtual) (odd reg.GPVirtual) {
 	JZ(LabelRef("sum"))
 	t.step(0, rows, Mem{Base: b})
 	Label("sum")
-	n := t.h * t.nv
-	for i := range n {
-		VADDPS(t.sums[n+i], t.sums[i], t.sums[i])
+	if n := t.h * t.nv; t.chains == 2 {
+		for i := range n {
+			VADDPS(t.sums[n+i], t.sums[i], t.sums[i])
+		}
 	}
 	return odd
 }
 
 // step writes one step along k: row b of the right operand, element e of each row
-// of the left one.
+// of the left one. Where there are registers for all rows, the columns come one
+// after the other, else the rows do.
 func (t *halfText) step(e int, rows *rowSet, b Mem) {
-	for v, p := range t.panel {
-		at := b
+	column := func(v int) reg.VecPhysical {
+		at, p := b, t.panel[v%len(t.panel)]
 		at.Disp = t.size / 2 * v
 		VCVTPH2PS(at, p)
+		return p
 	}
-	for m := range t.h {
+	row := func(m int) reg.VecPhysical {
 		at, x := rows.at[m], t.row[m%len(t.row)]
 		at.Disp = 4 * e
 		VBROADCASTSS(at, x)
+		return x
+	}
+	multiply := func(m, v int, p, x reg.VecPhysical) {
+		VFMADD231PS(p, x, t.sums[(e%t.chains*t.h+m)*t.nv+v])
+	}
+	if len(t.panel) < t.nv {
+		for m := range t.h {
+			row(m)
+		}
+		for v := range t.nv {
+			p := column(v)
+			for m := range t.h {
+				multiply(m, v, p, t.row[m])
+			}
+		}
+		return
+	}
+	for v := range t.nv {
+		column(v)
+	}
+	for m := range t.h {
+		x := row(m)
 		for v, p := range t.panel {
-			VFMADD231PS(p, x, t.sums[(e*t.h+m)*t.nv+v])
+			multiply(m, v, p, x)
 		}
 	}
 }

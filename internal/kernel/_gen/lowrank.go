@@ -24,6 +24,10 @@ func lowRanks() {
 		t.ahead = lowAhead
 		t.across(fmt.Sprintf("upTile%d", h))
 	}
+	for _, h := range []int{3, 2, 1} {
+		t := &halfText{h: h, nv: 2, chains: 2, size: 32, sums: y[:4*h], panel: y[12:14], row: y[14:16], alpha: y[15]}
+		t.write(fmt.Sprintf("downTile%dx16AVX2", h))
+	}
 }
 
 // across writes an upTile: one panel of the right operand after another.

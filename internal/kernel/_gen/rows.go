@@ -56,7 +56,7 @@ func addition() {
 	done()
 }
 
-// dropout: 16 words of random bits serve 32 numbers; see dropoutGeneric.
+// dropout: 16 words of random bits serve 32 numbers; see dropoutFactor.
 func dropout() {
 	p := text("dropout512", "func(dst, x *float32, n int, index, k0, k1, threshold uint32, scale float32)",
 		"implements dropoutGeneric.", "dst", "x", "n")

@@ -16,6 +16,8 @@ import (
 func rowsAVX2() {
 	elementwiseAVX2()
 	reductionsAVX2()
+	layerNormAVX2()
+	rotationAVX2()
 	activationsAVX2()
 	geluAVX2()
 	lossAVX2()
@@ -118,15 +120,15 @@ func widen8(m Mem) (lo, hi reg.VecVirtual) {
 	return lo, hi
 }
 
-// sum64 adds two vectors of float64 up and returns the total.
-func sum64(a, b reg.VecVirtual) {
+// sum64 adds two vectors of float64 up and returns the total as a result.
+func sum64(a, b reg.VecVirtual, result int) {
 	h := XMM()
 	VADDPD(b, a, a)
 	VEXTRACTF128(U8(1), a, h)
 	VADDPD(h, a.AsX(), a.AsX())
 	VPERMILPD(U8(1), a.AsX(), h)
 	VADDPD(h, a.AsX(), a.AsX())
-	Store(a.AsX(), ReturnIndex(0))
+	Store(a.AsX(), ReturnIndex(result))
 }
 
 func elementwiseAVX2() {
@@ -185,7 +187,7 @@ func reductionsAVX2() {
 		VFMADD231PD(lo, lo, a)
 		VFMADD231PD(hi, hi, b)
 	})
-	sum64(a, b)
+	sum64(a, b, 0)
 	done()
 
 	p = text("sumProductAVX2", "func(x, y, w *float32, n int) float64", "returns Σ x·y·w.", "x", "y", "w", "n")
@@ -199,7 +201,7 @@ func reductionsAVX2() {
 		VFMADD231PD(xl, yl, a)
 		VFMADD231PD(xh, yh, b)
 	})
-	sum64(a, b)
+	sum64(a, b, 0)
 	done()
 }
 
@@ -224,21 +226,27 @@ func activationsAVX2() {
 
 	p = text("swiGLUBackAVX2", "func(dgate, dup, dy, gate, up *float32, n int)", "implements swiGLUBackGeneric.", "dgate", "dup", "dy", "gate", "up", "n")
 	vectors8(p[5], p[:5], func() {
-		dy, x, s, t := load8(at(p[2])), load8(at(p[3])), YMM(), YMM()
-		VMOVUPS(eight(1), s)
-		VDIVPS(sigmaAVX2(x), s, s)
-		VMOVUPS(eight(1), t)
-		VSUBPS(s, t, t)
-		VFMADD213PS(eight(1), x, t)
-		VMULPS(s, t, t)
-		VMULPS(at(p[4]), t, t)
-		VMULPS(dy, t, t)
-		VMULPS(x, s, s)
-		VMULPS(dy, s, s)
-		VMOVUPS(s, at(p[1]))
-		VMOVUPS(t, at(p[0]))
+		dgate, dup := swiGLUGradients(load8(at(p[2])), load8(at(p[3])), load8(at(p[4])))
+		VMOVUPS(dup, at(p[1]))
+		VMOVUPS(dgate, at(p[0]))
 	})
 	done()
+}
+
+// swiGLUGradients are those of SwiGLU at gate x, see swiGLUBackGeneric.
+func swiGLUGradients(dy, x, up reg.VecVirtual) (dgate, dup reg.VecVirtual) {
+	s, t := YMM(), YMM()
+	VMOVUPS(eight(1), s)
+	VDIVPS(sigmaAVX2(x), s, s)
+	VMOVUPS(eight(1), t)
+	VSUBPS(s, t, t)
+	VFMADD213PS(eight(1), x, t) // 1 + x(1-s)
+	VMULPS(s, t, t)
+	VMULPS(up, t, t)
+	VMULPS(dy, t, t)
+	VMULPS(x, s, s)
+	VMULPS(dy, s, s)
+	return t, s
 }
 
 func geluAVX2() {
@@ -303,7 +311,7 @@ func lossAVX2() {
 		VADDPD(lo, a, a)
 		VADDPD(hi, b, b)
 	})
-	sum64(a, b)
+	sum64(a, b, 0)
 	done()
 
 	p = text("expScaleAVX2", "func(x *float32, n int, top, scale float32)", "implements expScaleGeneric.", "x", "n")
@@ -438,6 +446,27 @@ func softmaxBackTileAVX2() {
 func dropoutAVX2() {
 	p := text("dropoutAVX2", "func(dst, x *float32, n int, index, k0, k1, threshold uint32, scale float32)",
 		"implements dropoutGeneric for multiples of 32 numbers.", "dst", "x", "n")
+	m := newMasks8()
+	Label("loop")
+	m.each(func(offset int, f reg.VecVirtual) {
+		VMULPS(Mem{Base: p[1], Disp: offset}, f, f)
+		VMOVUPS(f, Mem{Base: p[0], Disp: offset})
+	})
+	SUBQ(I8(-128), p[0])
+	SUBQ(I8(-128), p[1])
+	SUBQ(U8(32), p[2])
+	JNZ(LabelRef("loop"))
+	done()
+}
+
+// masks8 are the random bits of dropout for AVX2: see dropoutFactor.
+type masks8 struct {
+	h0, k1, threshold, scale reg.VecVirtual
+	word, other, factor      reg.VecVirtual
+}
+
+// newMasks8 loads the arguments index, k0, k1, threshold and scale.
+func newMasks8() *masks8 {
 	word := func(name string) reg.VecVirtual {
 		g, x, r := GP32(), XMM(), YMM()
 		Load(Param(name), g)
@@ -445,43 +474,41 @@ func dropoutAVX2() {
 		VPBROADCASTD(x, r)
 		return r
 	}
-	h0, k1, threshold, scale := word("index"), word("k1"), word("threshold"), scalar8("scale")
-	VPSRLD(U8(1), h0, h0)
-	VPADDD(word("k0"), h0, h0)
-	VPADDD(lanesOf(), h0, h0)
-	h, t := YMM(), YMM()
-	mix := func() {
-		for i, shift := range []uint8{16, 15, 16} {
-			VPSRLD(U8(shift), h, t)
-			VPXOR(t, h, h)
-			if i < 2 {
-				VPMULLD(words8([]uint32{0x7feb352d, 0x846ca68b}[i]), h, h)
-			}
+	m := &masks8{
+		h0: word("index"), k1: word("k1"), threshold: word("threshold"), scale: scalar8("scale"),
+		word: YMM(), other: YMM(), factor: YMM(),
+	}
+	VPSRLD(U8(1), m.h0, m.h0)
+	VPADDD(word("k0"), m.h0, m.h0)
+	VPADDD(lanesOf(), m.h0, m.h0)
+	return m
+}
+
+func (m *masks8) mix() {
+	for i, shift := range []uint8{16, 15, 16} {
+		VPSRLD(U8(shift), m.word, m.other)
+		VPXOR(m.other, m.word, m.word)
+		if i < 2 {
+			VPMULLD(words8([]uint32{0x7feb352d, 0x846ca68b}[i]), m.word, m.word)
 		}
 	}
-	apply := func(offset int, bits reg.VecVirtual) {
-		f := YMM()
-		VPMAXUD(threshold, bits, f)
-		VPCMPEQD(bits, f, f) // bits >= threshold
-		VANDPS(scale, f, f)
-		VMULPS(Mem{Base: p[1], Disp: offset}, f, f)
-		VMOVUPS(f, Mem{Base: p[0], Disp: offset})
-	}
-	low := YMM()
-	Label("loop")
+}
+
+// each calls f for the next 32 numbers, 8 at a time: with the offset of their first
+// byte and their factors, scale or 0, in a register that f may change.
+func (m *masks8) each(f func(offset int, factors reg.VecVirtual)) {
 	for i := range 2 {
-		VMOVDQA(h0, h)
-		VPADDD(words8(8), h0, h0)
-		mix()
-		VPXOR(k1, h, h)
-		mix()
-		VPSLLD(U8(16), h, low)
-		apply(32*i, low)
-		apply(32*i+64, h)
+		VMOVDQA(m.h0, m.word)
+		VPADDD(words8(8), m.h0, m.h0)
+		m.mix()
+		VPXOR(m.k1, m.word, m.word)
+		m.mix()
+		VPSLLD(U8(16), m.word, m.other)
+		for j, bits := range []reg.VecVirtual{m.other, m.word} {
+			VPMAXUD(m.threshold, bits, m.factor)
+			VPCMPEQD(bits, m.factor, m.factor) // bits >= threshold
+			VANDPS(m.scale, m.factor, m.factor)
+			f(32*i+64*j, m.factor)
+		}
 	}
-	SUBQ(I8(-128), p[0])
-	SUBQ(I8(-128), p[1])
-	SUBQ(U8(32), p[2])
-	JNZ(LabelRef("loop"))
-	done()
 }

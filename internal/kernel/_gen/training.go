@@ -13,6 +13,9 @@ func training() {
 	dropoutBack("dropoutOver512", "implements dropoutBackGeneric, fresh.", false)
 	dropoutBack("dropoutOnto512", "implements dropoutBackGeneric, not fresh.", true)
 	swiGLUPairs()
+	dropoutBackAVX2("dropoutOverAVX2", "implements dropoutBackGeneric, fresh, for multiples of 32 numbers.", false)
+	dropoutBackAVX2("dropoutOntoAVX2", "implements dropoutBackGeneric, not fresh, for multiples of 32 numbers.", true)
+	swiGLUPairsAVX2()
 }
 
 const adamSignature = "func(w, grad, m, v *float32, n int, scale, keep, one, beta2, two, root, eps, rate float32)"
@@ -46,36 +49,8 @@ func adamW() {
 	done()
 }
 
-func adamWAVX2() {
-	p := text("adamWAVX2", adamSignature, "implements adamWGeneric for multiples of 8 numbers.", "w", "grad", "m", "v", "n")
-	scale, keep, one, beta2 := scalar8("scale"), scalar8("keep"), scalar8("one"), scalar8("beta2")
-	two, root, eps, rate := scalar8("two"), scalar8("root"), scalar8("eps"), scalar8("rate")
-	vectors8(p[4], p[:4], func() {
-		w, g, m, v, t := load8(at(p[0])), load8(at(p[1])), load8(at(p[2])), load8(at(p[3])), YMM()
-		VMULPS(scale, g, g)
-		VSUBPS(m, g, t)
-		VMULPS(one, t, t)
-		VADDPS(t, m, m)
-		VMULPS(two, g, t)
-		VMULPS(g, t, t)
-		VMULPS(beta2, v, v)
-		VADDPS(t, v, v)
-		VMOVUPS(m, at(p[2]))
-		VMOVUPS(v, at(p[3]))
-		VSQRTPS(v, v)
-		VDIVPS(root, v, v)
-		VADDPS(eps, v, v)
-		VMULPS(rate, m, m)
-		VDIVPS(v, m, m)
-		VMULPS(keep, w, w)
-		VSUBPS(m, w, w)
-		VMOVUPS(w, at(p[0]))
-	})
-	done()
-}
-
 // masks are the random bits of dropout: 16 words serve 32 numbers, see
-// dropoutGeneric.
+// dropoutFactor.
 type masks struct {
 	h0, k1, threshold, scale reg.VecVirtual
 	step, m0, m1             reg.VecVirtual
@@ -174,7 +149,7 @@ func dropoutBack(name, doc string, add bool) {
 
 // swiGLUPairs writes SwiGLU with its arguments kept as pairs of bfloat16.
 func swiGLUPairs() {
-	p := text("swiGLUKeep512", "func(y *float32, pairs *uint32, gate, up *float32, n int)", "implements swiGLUKeep.",
+	p := text("swiGLUKeep512", "func(y *float32, pairs *uint32, gate, up *float32, n int)", "implements swiGLUKeepGeneric.",
 		"y", "pairs", "gate", "up", "n")
 	e, sign, half, low, high := newExponential(), i32(1<<31), i32(0x7fff), i32(1), i32(0xffff0000)
 	quiet := i32(0x400000)
@@ -201,7 +176,7 @@ func swiGLUPairs() {
 	})
 	done()
 
-	p = text("swiGLUKept512", "func(y *float32, pairs *uint32, n int)", "implements swiGLUKept.", "y", "pairs", "n")
+	p = text("swiGLUKept512", "func(y *float32, pairs *uint32, n int)", "implements swiGLUKeptGeneric.", "y", "pairs", "n")
 	e, sign, high = newExponential(), i32(1<<31), i32(0xffff0000)
 	vectors(p[2], p[:2], func(mask reg.Register) {
 		x, up := unpaired(load(at(p[1]), mask), high)
@@ -211,7 +186,7 @@ func swiGLUPairs() {
 	})
 	done()
 
-	p = text("swiGLUBackKept512", "func(dgate, dup, dy *float32, pairs *uint32, n int)", "implements swiGLUBackKept.",
+	p = text("swiGLUBackKept512", "func(dgate, dup, dy *float32, pairs *uint32, n int)", "implements swiGLUBackKeptGeneric.",
 		"dgate", "dup", "dy", "pairs", "n")
 	e, sign, high = newExponential(), i32(1<<31), i32(0xffff0000)
 	vectors(p[4], p[:4], func(mask reg.Register) {
