@@ -779,7 +779,7 @@ done4:
 	RET
 
 // func dropoutOverAVX2(masked *float32, x *float32, dx *float32, dy *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)
-// Requires: AVX, AVX2, MMX+, SSE, SSE2
+// Requires: AVX, AVX2, SSE, SSE2
 TEXT ·dropoutOverAVX2(SB), NOSPLIT, $0-60
 	MOVQ         masked+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -805,82 +805,80 @@ TEXT ·dropoutOverAVX2(SB), NOSPLIT, $0-60
 	VPADDD       lanes<>+0(SB), Y0, Y0
 
 loop:
-	PREFETCHT0 1024(CX)
-	PREFETCHT0 1088(CX)
-	VMOVDQA    Y0, Y4
-	VPADDD     y32_00000008<>+0(SB), Y0, Y0
-	VPSRLD     $0x10, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPMULLD    y32_7feb352d<>+0(SB), Y4, Y4
-	VPSRLD     $0x0f, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPMULLD    y32_846ca68b<>+0(SB), Y4, Y4
-	VPSRLD     $0x10, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPXOR      Y1, Y4, Y4
-	VPSRLD     $0x10, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPMULLD    y32_7feb352d<>+0(SB), Y4, Y4
-	VPSRLD     $0x0f, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPMULLD    y32_846ca68b<>+0(SB), Y4, Y4
-	VPSRLD     $0x10, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPSLLD     $0x10, Y4, Y5
-	VPMAXUD    Y2, Y5, Y6
-	VPCMPEQD   Y5, Y6, Y6
-	VANDPS     Y3, Y6, Y6
-	VMULPS     (CX), Y6, Y5
-	VMOVUPS    Y5, (AX)
-	VMULPS     (BX), Y6, Y6
-	VMOVUPS    Y6, (DX)
-	VPMAXUD    Y2, Y4, Y6
-	VPCMPEQD   Y4, Y6, Y6
-	VANDPS     Y3, Y6, Y6
-	VMULPS     64(CX), Y6, Y5
-	VMOVUPS    Y5, 64(AX)
-	VMULPS     64(BX), Y6, Y6
-	VMOVUPS    Y6, 64(DX)
-	VMOVDQA    Y0, Y4
-	VPADDD     y32_00000008<>+0(SB), Y0, Y0
-	VPSRLD     $0x10, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPMULLD    y32_7feb352d<>+0(SB), Y4, Y4
-	VPSRLD     $0x0f, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPMULLD    y32_846ca68b<>+0(SB), Y4, Y4
-	VPSRLD     $0x10, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPXOR      Y1, Y4, Y4
-	VPSRLD     $0x10, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPMULLD    y32_7feb352d<>+0(SB), Y4, Y4
-	VPSRLD     $0x0f, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPMULLD    y32_846ca68b<>+0(SB), Y4, Y4
-	VPSRLD     $0x10, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPSLLD     $0x10, Y4, Y5
-	VPMAXUD    Y2, Y5, Y6
-	VPCMPEQD   Y5, Y6, Y6
-	VANDPS     Y3, Y6, Y6
-	VMULPS     32(CX), Y6, Y5
-	VMOVUPS    Y5, 32(AX)
-	VMULPS     32(BX), Y6, Y6
-	VMOVUPS    Y6, 32(DX)
-	VPMAXUD    Y2, Y4, Y6
-	VPCMPEQD   Y4, Y6, Y6
-	VANDPS     Y3, Y6, Y6
-	VMULPS     96(CX), Y6, Y5
-	VMOVUPS    Y5, 96(AX)
-	VMULPS     96(BX), Y6, Y6
-	VMOVUPS    Y6, 96(DX)
-	SUBQ       $-128, AX
-	SUBQ       $-128, CX
-	SUBQ       $-128, DX
-	SUBQ       $-128, BX
-	SUBQ       $0x20, SI
-	JNZ        loop
+	VMOVDQA  Y0, Y4
+	VPADDD   y32_00000008<>+0(SB), Y0, Y0
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD   $0x0f, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPXOR    Y1, Y4, Y4
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD   $0x0f, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPSLLD   $0x10, Y4, Y5
+	VPMAXUD  Y2, Y5, Y6
+	VPCMPEQD Y5, Y6, Y6
+	VANDPS   Y3, Y6, Y6
+	VMULPS   (CX), Y6, Y5
+	VMOVUPS  Y5, (AX)
+	VMULPS   (BX), Y6, Y6
+	VMOVUPS  Y6, (DX)
+	VPMAXUD  Y2, Y4, Y6
+	VPCMPEQD Y4, Y6, Y6
+	VANDPS   Y3, Y6, Y6
+	VMULPS   64(CX), Y6, Y5
+	VMOVUPS  Y5, 64(AX)
+	VMULPS   64(BX), Y6, Y6
+	VMOVUPS  Y6, 64(DX)
+	VMOVDQA  Y0, Y4
+	VPADDD   y32_00000008<>+0(SB), Y0, Y0
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD   $0x0f, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPXOR    Y1, Y4, Y4
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD   $0x0f, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPSLLD   $0x10, Y4, Y5
+	VPMAXUD  Y2, Y5, Y6
+	VPCMPEQD Y5, Y6, Y6
+	VANDPS   Y3, Y6, Y6
+	VMULPS   32(CX), Y6, Y5
+	VMOVUPS  Y5, 32(AX)
+	VMULPS   32(BX), Y6, Y6
+	VMOVUPS  Y6, 32(DX)
+	VPMAXUD  Y2, Y4, Y6
+	VPCMPEQD Y4, Y6, Y6
+	VANDPS   Y3, Y6, Y6
+	VMULPS   96(CX), Y6, Y5
+	VMOVUPS  Y5, 96(AX)
+	VMULPS   96(BX), Y6, Y6
+	VMOVUPS  Y6, 96(DX)
+	SUBQ     $-128, AX
+	SUBQ     $-128, CX
+	SUBQ     $-128, DX
+	SUBQ     $-128, BX
+	SUBQ     $0x20, SI
+	JNZ      loop
 	VZEROUPPER
 	RET
 
@@ -915,7 +913,7 @@ DATA y32_846ca68b<>+28(SB)/4, $0x846ca68b
 GLOBL y32_846ca68b<>(SB), RODATA|NOPTR, $32
 
 // func dropoutOntoAVX2(masked *float32, x *float32, dx *float32, dy *float32, n int, index uint32, k0 uint32, k1 uint32, threshold uint32, scale float32)
-// Requires: AVX, AVX2, MMX+, SSE, SSE2
+// Requires: AVX, AVX2, SSE, SSE2
 TEXT ·dropoutOntoAVX2(SB), NOSPLIT, $0-60
 	MOVQ         masked+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -941,88 +939,84 @@ TEXT ·dropoutOntoAVX2(SB), NOSPLIT, $0-60
 	VPADDD       lanes<>+0(SB), Y0, Y0
 
 loop:
-	PREFETCHT0 1024(CX)
-	PREFETCHT0 1024(DX)
-	PREFETCHT0 1088(CX)
-	PREFETCHT0 1088(DX)
-	VMOVDQA    Y0, Y4
-	VPADDD     y32_00000008<>+0(SB), Y0, Y0
-	VPSRLD     $0x10, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPMULLD    y32_7feb352d<>+0(SB), Y4, Y4
-	VPSRLD     $0x0f, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPMULLD    y32_846ca68b<>+0(SB), Y4, Y4
-	VPSRLD     $0x10, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPXOR      Y1, Y4, Y4
-	VPSRLD     $0x10, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPMULLD    y32_7feb352d<>+0(SB), Y4, Y4
-	VPSRLD     $0x0f, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPMULLD    y32_846ca68b<>+0(SB), Y4, Y4
-	VPSRLD     $0x10, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPSLLD     $0x10, Y4, Y5
-	VPMAXUD    Y2, Y5, Y6
-	VPCMPEQD   Y5, Y6, Y6
-	VANDPS     Y3, Y6, Y6
-	VMULPS     (CX), Y6, Y5
-	VMOVUPS    Y5, (AX)
-	VMULPS     (BX), Y6, Y6
-	VADDPS     (DX), Y6, Y6
-	VMOVUPS    Y6, (DX)
-	VPMAXUD    Y2, Y4, Y6
-	VPCMPEQD   Y4, Y6, Y6
-	VANDPS     Y3, Y6, Y6
-	VMULPS     64(CX), Y6, Y5
-	VMOVUPS    Y5, 64(AX)
-	VMULPS     64(BX), Y6, Y6
-	VADDPS     64(DX), Y6, Y6
-	VMOVUPS    Y6, 64(DX)
-	VMOVDQA    Y0, Y4
-	VPADDD     y32_00000008<>+0(SB), Y0, Y0
-	VPSRLD     $0x10, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPMULLD    y32_7feb352d<>+0(SB), Y4, Y4
-	VPSRLD     $0x0f, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPMULLD    y32_846ca68b<>+0(SB), Y4, Y4
-	VPSRLD     $0x10, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPXOR      Y1, Y4, Y4
-	VPSRLD     $0x10, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPMULLD    y32_7feb352d<>+0(SB), Y4, Y4
-	VPSRLD     $0x0f, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPMULLD    y32_846ca68b<>+0(SB), Y4, Y4
-	VPSRLD     $0x10, Y4, Y5
-	VPXOR      Y5, Y4, Y4
-	VPSLLD     $0x10, Y4, Y5
-	VPMAXUD    Y2, Y5, Y6
-	VPCMPEQD   Y5, Y6, Y6
-	VANDPS     Y3, Y6, Y6
-	VMULPS     32(CX), Y6, Y5
-	VMOVUPS    Y5, 32(AX)
-	VMULPS     32(BX), Y6, Y6
-	VADDPS     32(DX), Y6, Y6
-	VMOVUPS    Y6, 32(DX)
-	VPMAXUD    Y2, Y4, Y6
-	VPCMPEQD   Y4, Y6, Y6
-	VANDPS     Y3, Y6, Y6
-	VMULPS     96(CX), Y6, Y5
-	VMOVUPS    Y5, 96(AX)
-	VMULPS     96(BX), Y6, Y6
-	VADDPS     96(DX), Y6, Y6
-	VMOVUPS    Y6, 96(DX)
-	SUBQ       $-128, AX
-	SUBQ       $-128, CX
-	SUBQ       $-128, DX
-	SUBQ       $-128, BX
-	SUBQ       $0x20, SI
-	JNZ        loop
+	VMOVDQA  Y0, Y4
+	VPADDD   y32_00000008<>+0(SB), Y0, Y0
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD   $0x0f, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPXOR    Y1, Y4, Y4
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD   $0x0f, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPSLLD   $0x10, Y4, Y5
+	VPMAXUD  Y2, Y5, Y6
+	VPCMPEQD Y5, Y6, Y6
+	VANDPS   Y3, Y6, Y6
+	VMULPS   (CX), Y6, Y5
+	VMOVUPS  Y5, (AX)
+	VMULPS   (BX), Y6, Y6
+	VADDPS   (DX), Y6, Y6
+	VMOVUPS  Y6, (DX)
+	VPMAXUD  Y2, Y4, Y6
+	VPCMPEQD Y4, Y6, Y6
+	VANDPS   Y3, Y6, Y6
+	VMULPS   64(CX), Y6, Y5
+	VMOVUPS  Y5, 64(AX)
+	VMULPS   64(BX), Y6, Y6
+	VADDPS   64(DX), Y6, Y6
+	VMOVUPS  Y6, 64(DX)
+	VMOVDQA  Y0, Y4
+	VPADDD   y32_00000008<>+0(SB), Y0, Y0
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD   $0x0f, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPXOR    Y1, Y4, Y4
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_7feb352d<>+0(SB), Y4, Y4
+	VPSRLD   $0x0f, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPMULLD  y32_846ca68b<>+0(SB), Y4, Y4
+	VPSRLD   $0x10, Y4, Y5
+	VPXOR    Y5, Y4, Y4
+	VPSLLD   $0x10, Y4, Y5
+	VPMAXUD  Y2, Y5, Y6
+	VPCMPEQD Y5, Y6, Y6
+	VANDPS   Y3, Y6, Y6
+	VMULPS   32(CX), Y6, Y5
+	VMOVUPS  Y5, 32(AX)
+	VMULPS   32(BX), Y6, Y6
+	VADDPS   32(DX), Y6, Y6
+	VMOVUPS  Y6, 32(DX)
+	VPMAXUD  Y2, Y4, Y6
+	VPCMPEQD Y4, Y6, Y6
+	VANDPS   Y3, Y6, Y6
+	VMULPS   96(CX), Y6, Y5
+	VMOVUPS  Y5, 96(AX)
+	VMULPS   96(BX), Y6, Y6
+	VADDPS   96(DX), Y6, Y6
+	VMOVUPS  Y6, 96(DX)
+	SUBQ     $-128, AX
+	SUBQ     $-128, CX
+	SUBQ     $-128, DX
+	SUBQ     $-128, BX
+	SUBQ     $0x20, SI
+	JNZ      loop
 	VZEROUPPER
 	RET
 
