@@ -74,17 +74,32 @@ func lowRank(t *testing.T, g *kernel.Gang, rng *rand.Rand, n, in, rank int, p fl
 	near("db", db, wantB)
 }
 
-// BenchmarkLowRankBack: the gradients of a low-rank product beside the down
-// projection of SmolLM2, 512 tokens. GB/s count x once and its gradient twice.
-func BenchmarkLowRankBack(b *testing.B) {
+// BenchmarkLowRank: the parts of a low-rank product beside a projection of SmolLM2,
+// 512 tokens. GB/s count what has a row for each token, read or written.
+func BenchmarkLowRank(b *testing.B) {
 	const n, in, rank = 512, 1536, 16
-	x, dx, dlow := uniform(n*in), uniform(n*in), uniform(n*rank)
+	x, dx, low, dlow := uniform(n*in), uniform(n*in), uniform(n*rank), uniform(n*rank)
 	a, da := uniform(rank*in), make([]float32, rank*in)
 	for name, precision := range map[string]kernel.Precision{"exact": kernel.Exact, "fast": kernel.Fast} {
-		b.Run(name, func(b *testing.B) {
-			best(b, func(b *testing.B, g *kernel.Gang, _ int) {
-				quickest(b, 4*3*n*in, "GB/s", func() { g.LowRankBack(dx, da, dlow, x, a, n, in, rank, 0.05, 1, false, precision) })
+		for _, c := range []struct {
+			name  string
+			times float64
+			run   func(g *kernel.Gang)
+		}{
+			{"down", 1, func(g *kernel.Gang) { g.LowRank(low, x, a, n, in, rank, 0.05, 1, precision) }},
+			{"down back", 3, func(g *kernel.Gang) { g.LowRankBack(dx, da, dlow, x, a, n, in, rank, 0.05, 1, false, precision) }},
+			{"up", 2, func(g *kernel.Gang) { g.LowRankUp(dx, low, a, n, in, rank, 1e-3, precision) }},
+			{"up back", 1, func(g *kernel.Gang) {
+				var dy kernel.Operand
+				g.Prepare(&dy, x, n, in, precision)
+				g.LowRankUpBack(dlow, da, &dy, low, a, rank, 1e-3)
+			}},
+		} {
+			b.Run(name+"/"+c.name, func(b *testing.B) {
+				best(b, func(b *testing.B, g *kernel.Gang, _ int) {
+					quickest(b, c.times*4*n*in, "GB/s", func() { c.run(g) })
+				})
 			})
-		})
+		}
 	}
 }
