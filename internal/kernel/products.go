@@ -128,13 +128,15 @@ func genericProducts() *products {
 }
 
 // heights is how tall the next tile is when so many rows, or 12 and more, are
-// left. Tiles of the full height come first, so that they end at its multiples.
+// left. Tiles of the full height come first, so that they end at its multiples, but
+// for heightsTo6, which activations that lie in tiles must not use.
 type heights [13]int
 
 var (
 	heightsTo3  = &heights{0, 1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3}
 	heightsTo4  = &heights{0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4}
 	heightsTo6  = &heights{0, 1, 2, 3, 4, 3, 6, 4, 4, 6, 6, 6, 6}
+	heightsOf6  = &heights{0, 1, 2, 3, 4, 4, 6, 6, 6, 6, 6, 6, 6}
 	heightsTo8  = &heights{0, 1, 2, 3, 4, 3, 6, 4, 8, 8, 8, 8, 8}
 	heightsTo12 = &heights{0, 1, 2, 3, 4, 3, 6, 4, 8, 6, 6, 8, 12}
 )

@@ -8,7 +8,7 @@ package kernel
 func avx2Products() *products {
 	p := genericProducts()
 	p.integers = true
-	p.coarse.heights, p.floatHeights = heightsTo6, heightsTo6
+	p.coarse.heights, p.floatHeights = heightsOf6, heightsTo6
 	p.coarse.zero4 = [maxHeight + 1]zeroTile{1: coarseZeroTile4x1AVX2, 2: coarseZeroTile4x2AVX2, 3: coarseZeroTile4x3AVX2, 4: coarseZeroTile4x4AVX2, 6: coarseZeroTile4x6AVX2}
 	p.coarse.min4 = [maxHeight + 1]minTile{1: coarseMinTile4x1AVX2, 2: coarseMinTile4x2AVX2, 3: coarseMinTile4x3AVX2, 4: coarseMinTile4x4AVX2, 6: coarseMinTile4x6AVX2}
 	p.float16 = [maxHeight + 1]floatTile{1: floatTile1x16AVX2, 2: floatTile2x16AVX2, 3: floatTile3x16AVX2, 4: floatTile4x16AVX2, 6: floatTile6x16AVX2}
