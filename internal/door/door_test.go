@@ -240,19 +240,24 @@ func TestServeManyStreams(t *testing.T) {
 // FuzzQuery: no query string brings the door down, and what is taken is within
 // its bounds.
 func FuzzQuery(f *testing.F) {
-	for _, s := range []string{"limit=5", "limit=5&limit=6", "%zz", "limit=9999999999999999999", "x=1;y=2", "share=NaN"} {
+	for _, s := range []string{"limit=5", "limit=5&limit=6", "%zz", "limit=9999999999999999999", "x=1;y=2", "share=NaN", "pairs[a]=b&pairs[c]=", "pairs[]=x", "pairs[a][b]=x"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.URL.RawQuery = raw
-		q := door.Ask(r, "limit", "share")
+		q := door.Ask(r, "limit", "share", "pairs[*]")
 		n, x := q.Integer("limit", 20, 1, 100), q.Number("share", 0.1, 0, 0.9)
 		if q.Err == nil && (n < 1 || n > 100 || !(x >= 0 && x <= 0.9)) {
 			t.Errorf("%q: %d, %g", raw, n, x)
 		}
 		if q.Err != nil && fault.KindOf(q.Err) != fault.Invalid {
 			t.Errorf("%q: %v", raw, q.Err)
+		}
+		for key := range q.Group("pairs") {
+			if q.Err == nil && (key == "" || strings.Contains(key, "][")) {
+				t.Errorf("%q: a pair is called %q", raw, key)
+			}
 		}
 	})
 }

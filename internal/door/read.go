@@ -164,7 +164,7 @@ type Query struct {
 }
 
 // Ask reads the query of r, which may hold these names; "x[*]" stands for x with
-// any word in brackets.
+// any word in brackets, once: x is an object of texts.
 func Ask(r *http.Request, names ...string) *Query {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	q := &Query{values: values}
@@ -176,6 +176,9 @@ func Ask(r *http.Request, names ...string) *Query {
 		case !slices.Contains(names, name) && !slices.Contains(names, group(name)):
 			q.Err = fault.New(fault.Invalid, "unknown query parameter %q%s; remove it or correct its name", name, form.Meant(name, names)).
 				WithCode(form.CodeUnknown).WithParam(name)
+		case strings.HasSuffix(name, "[]") || strings.Contains(name, "]["):
+			head, _, _ := strings.Cut(name, "[")
+			q.Wrong(head, "%.40q makes an array, or an object in another, of %s: it must be an object of texts; write %s[key]=value", name, head, head)
 		case len(given) > 1:
 			q.Wrong(name, "%s is given twice; leave one", name)
 		}

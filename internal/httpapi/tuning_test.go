@@ -309,6 +309,9 @@ func TestTuningLists(t *testing.T) {
 		t.Errorf("20 by default: %q", asked)
 	}
 	s.refused(s.send("GET", tunings+"?metadata=x", ""), http.StatusBadRequest, "unknown_parameter", "metadata", "")
+	for _, no := range []string{"metadata[]=x", "metadata[]=x&metadata[]=y", "metadata[a]=b&metadata[]=x", "metadata[a][b]=x", "metadata[a][]=x"} {
+		s.refused(s.send("GET", tunings+"?"+no, ""), http.StatusBadRequest, "invalid_value", "metadata", "metadata[key]=value")
+	}
 	r := s.send("GET", tunings+"/ftjob-1/events?after=ftevent-8&limit=2", "")
 	for _, want := range []string{`"id":"ftevent-7","object":"fine_tuning.job.event","created_at":1795419000,"level":"info","message":"Step 2/9","type":"metrics","data":{"step":2,"total_steps":9,"train_loss":1.5,"train_mean_token_accuracy":0.25,"valid_loss":0.5,"valid_mean_token_accuracy":0.125,"full_valid_loss":0.5,"full_valid_mean_token_accuracy":0.125}`,
 		`"type":"message","data":null`, `"has_more":true`} {
