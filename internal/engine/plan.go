@@ -26,7 +26,7 @@ func (e *Engine) plan() Event {
 		}
 	}
 	e.guess(writing)
-	event.Prompt = e.share(e.budget(writing, len(e.reading)))
+	event.Prompt = e.share(e.budget(writing))
 	e.makeRoom(&event)
 	e.count()
 	for i := range e.slots {
@@ -67,12 +67,31 @@ func (e *Engine) guess(writing int) {
 
 // budget is how many prompt tokens a pass may read. Who waits for the next word
 // of an answer should not wait for a whole chunk of somebody's prompt, nor many
-// prompts for a few words.
-func (e *Engine) budget(writing, reading int) int {
+// prompts for a few words; but each client counts as one, however many prompts it
+// brings.
+func (e *Engine) budget(writing int) int {
 	if writing == 0 {
 		return e.opts.Chunk
 	}
-	return max(1, e.opts.Chunk/4, e.opts.Chunk*reading/(reading+3*writing))
+	read, write := e.weights()
+	return max(1, e.opts.Chunk/4, int(float64(e.opts.Chunk)*read/(read+3*write)))
+}
+
+// weights is how much of the clients is in prompts being read, and how much in
+// answers being written, when each client is 1 and so is the sum of its requests.
+func (e *Engine) weights() (read, write float64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	of := func(i int) float64 { return 1 / float64(e.queue.clients[e.slots[i].req.client].running) }
+	for _, i := range e.reading {
+		read += of(i)
+	}
+	for i := range e.slots {
+		if e.slots[i].rows > 0 {
+			write += of(i)
+		}
+	}
+	return read, write
 }
 
 // share deals the budget evenly to the clients, and each one's part evenly to its
