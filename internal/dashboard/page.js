@@ -8,12 +8,16 @@ const words = {
     conversations: "Conversations", delete: "Delete", train: "Fine-tune", base: "Base model", dataset: "Dataset",
     adapterName: "Name of the result (optional)", epochs: "Epochs", rank: "LoRA rank", rate: "Learning rate",
     defaults: "Fields left empty take the server's defaults.", start: "Start", jobs: "Jobs", status: "Status",
-    progress: "Progress", trainLoss: "Train loss", evalLoss: "Held-out loss", trainAccuracy: "Tokens right", evalAccuracy: "Held-out tokens right", left: "Time left", cancel: "Cancel",
+    progress: "Progress", trainLoss: "Train loss", evalLoss: "Held-out loss", left: "Time left", cancel: "Cancel",
     curve: "Curve", chat: "Chat", model: "Model", newChat: "New conversation", message: "Message", send: "Send", stop: "Stop",
     keyTitle: "API key", keyText: "This server asks for an API key. It is kept until you close this tab.", key: "Key", open: "Open",
     none: "None yet", queued: "queued", paused: "paused", pause: "Pause", resume: "Resume", running: "running", succeeded: "done", failed: "failed", cancelled: "cancelled",
     stepLabel: "Step", step: (a, b) => `step ${a} of ${b}`, sure: (name) => `Delete ${name}?`, lineAt: (p) => `Line ${p.line}: ${p.message} (${p.path})`,
-    caption: (name) => `Loss of ${name} by step, and the share of tokens it would have chosen`, noNetwork: "The server does not answer.", lengthLimit: "… (cut off at the length limit)",
+    caption: (name) => `How ${name} learns`, lossTitle: "Loss: how far it is from writing your answers. Lower is better.",
+    rightTitle: "Tokens right: how many of the pieces of words in your answers it would have chosen itself. Higher is better.",
+    training: "In training", heldOutShort: "Held out",
+    heldOut: "Held-out conversations are not learnt from: they show what it makes of new questions. When their curve gets worse while the other gets better, it learns by heart; fewer epochs help.",
+    noNetwork: "The server does not answer.", lengthLimit: "… (cut off at the length limit)",
   },
   es: {
     tagline: "Tu propio modelo de lenguaje, afinado con tus conversaciones", changeKey: "Cambiar clave",
@@ -21,12 +25,16 @@ const words = {
     conversations: "Conversaciones", delete: "Borrar", train: "Afinar", base: "Modelo base", dataset: "Conjunto de datos",
     adapterName: "Nombre del resultado (opcional)", epochs: "Épocas", rank: "Rango LoRA", rate: "Tasa de aprendizaje",
     defaults: "Los campos vacíos toman los valores del servidor.", start: "Empezar", jobs: "Trabajos", status: "Estado",
-    progress: "Progreso", trainLoss: "Pérdida (entren.)", evalLoss: "Pérdida (reserva)", trainAccuracy: "Tokens acertados", evalAccuracy: "Acertados (reserva)", left: "Tiempo restante", cancel: "Cancelar",
+    progress: "Progreso", trainLoss: "Pérdida (entren.)", evalLoss: "Pérdida (reserva)", left: "Tiempo restante", cancel: "Cancelar",
     curve: "Curva", chat: "Chat", model: "Modelo", newChat: "Conversación nueva", message: "Mensaje", send: "Enviar", stop: "Parar",
     keyTitle: "Clave de la API", keyText: "Este servidor pide una clave. Se guarda hasta que cierres esta pestaña.", key: "Clave", open: "Entrar",
     none: "Aún no hay", queued: "en cola", paused: "en pausa", pause: "Pausar", resume: "Reanudar", running: "en marcha", succeeded: "terminado", failed: "fallido", cancelled: "cancelado",
     stepLabel: "Paso", step: (a, b) => `paso ${a} de ${b}`, sure: (name) => `¿Borrar ${name}?`, lineAt: (p) => `Línea ${p.line}: ${p.message} (${p.path})`,
-    caption: (name) => `Pérdida de ${name} por paso, y qué parte de los tokens habría elegido`, noNetwork: "El servidor no responde.", lengthLimit: "… (cortado por el límite de longitud)",
+    caption: (name) => `Cómo aprende ${name}`, lossTitle: "Pérdida: cuánto le falta para escribir tus respuestas. Cuanto más baja, mejor.",
+    rightTitle: "Tokens acertados: cuántos trozos de palabra de tus respuestas habría elegido por sí mismo. Cuantos más, mejor.",
+    training: "En el entrenamiento", heldOutShort: "En la reserva",
+    heldOut: "De las conversaciones de la reserva no aprende: muestran qué hace con preguntas nuevas. Si su curva empeora mientras la otra mejora, está aprendiendo de memoria; ayudan menos épocas.",
+    noNetwork: "El servidor no responde.", lengthLimit: "… (cortado por el límite de longitud)",
   },
 };
 const language = navigator.language.toLowerCase().startsWith("es") ? "es" : "en";
@@ -127,6 +135,8 @@ function el(tag, props = {}, ...children) {
 }
 const button = (text, onclick) => el("button", { type: "button", textContent: text, onclick });
 const cell = (content, className = "") => el("td", { className }, content);
+// named gives a cell the name of its column, which narrow pages show beside it.
+const named = (name, c) => (c.dataset.name = name, c);
 const percent = (x) => (x == null ? "–" : x.toLocaleString(language, { style: "percent", maximumFractionDigits: 1 }));
 const decimal = (x, digits = 4) => (x == null ? "–" : x.toLocaleString(language, { maximumFractionDigits: digits }));
 
@@ -147,7 +157,7 @@ async function loadDatasets() {
   const { data } = await get("/datasets?limit=100");
   fill($("datasets"), data.map((d) => el("tr", {},
     el("th", { scope: "row", textContent: d.name || d.id }),
-    cell(decimal(d.conversations), "number"),
+    named(t.conversations, cell(decimal(d.conversations), "number")),
     cell(button(t.delete, () => attempt(async () => {
       if (!confirm(t.sure(d.name || d.id))) return;
       await call("DELETE", `/datasets/${d.id}`);
@@ -190,7 +200,6 @@ const jobs = new Map(); // by id, newest first
 const watched = new Set();
 let shown = null; // the job whose curve is drawn
 let points = [];
-let chart = null;
 
 const over = (j) => ["succeeded", "failed", "cancelled"].includes(j.status);
 const titleOf = (j) => j.spec.name || j.id;
@@ -225,11 +234,11 @@ function row(j) {
   const halt = j.status === "paused" ? "resume" : "pause";
   const r = el("tr", {},
     el("th", { scope: "row", textContent: titleOf(j) }),
-    cell(j.error ? `${t[j.status]}: ${j.error.message}` : t[j.status]),
-    cell(bar),
-    cell(p.step ? decimal(p.train_loss) : "–", "number"),
-    cell(decimal(p.eval_loss), "number"),
-    cell(j.status === "running" && p.step ? duration(p.eta_seconds) : "–"),
+    named(t.status, cell(j.error ? `${t[j.status]}: ${j.error.message}` : t[j.status])),
+    named(t.progress, cell(bar)),
+    named(t.trainLoss, cell(p.step ? decimal(p.train_loss) : "–", "number")),
+    named(t.evalLoss, cell(decimal(p.eval_loss), "number")),
+    named(t.left, cell(j.status === "running" && p.step ? duration(p.eta_seconds) : "–")),
     el("td", {}, button(t.curve, () => show(j.id)), " ",
       over(j) ? null : button(t[halt], () => steer(j, halt)), " ", end));
   r.setAttribute("aria-current", String(shown === j.id));
@@ -300,28 +309,40 @@ async function show(id) {
 // colour is a colour of the page as the canvas understands it.
 const colour = (e, property) => getComputedStyle(e)[property];
 
+const curves = [
+  { place: "loss", keys: ["train_loss", "eval_loss"], text: (v) => decimal(v), height: 240 },
+  { place: "right", keys: ["train_accuracy", "eval_accuracy"], text: percent, range: [0, 1], height: 180 },
+];
+const whole = [1, 2, 5].flatMap((n) => [0, 1, 2, 3, 4, 5].map((e) => n * 10 ** e)).sort((x, y) => x - y);
+
 function drawChart() {
   if (!shown) return;
-  const data = ["step", "train_loss", "eval_loss", "train_accuracy", "eval_accuracy"].map((key) => points.map((p) => p[key]));
-  const width = Math.max(280, $("curve").clientWidth);
-  if (chart) {
-    chart.setSize({ width, height: 260 });
-    chart.setData(data);
-    return;
+  const width = Math.max(240, $("curve").clientWidth);
+  for (const c of curves) {
+    const data = ["step", ...c.keys].map((key) => points.map((p) => p[key]));
+    if (c.chart) {
+      c.chart.setSize({ width, height: c.height });
+      c.chart.setData(data);
+    } else c.chart = newChart(c, width, data);
+    if (c.chart.cursor.idx == null) c.chart.setLegend({ idx: null }); // the latest numbers, until somebody points
   }
+}
+
+// latest is what series k had at point i, or last before it.
+const latest = (u, k, i) => u.data[k].slice(0, i == null ? undefined : i + 1).findLast((v) => v != null);
+
+function newChart(c, width, data) {
   const axis = (more) => ({ stroke: colour($("caption"), "color"), grid: { stroke: colour($("curve").parentElement, "borderTopColor"), width: 1 }, ...more });
-  const whole = [1, 2, 5].flatMap((n) => [0, 1, 2, 3, 4, 5].map((e) => n * 10 ** e)).sort((x, y) => x - y);
-  chart = new uPlot({
-    width, height: 260, scales: { x: { time: false }, share: { range: [0, 1] } },
-    axes: [axis({ incrs: whole }), axis({}), axis({ scale: "share", side: 1, grid: { show: false }, values: (_, all) => all.map(percent) })],
+  const series = (label, stroke, more) => ({ label, stroke, width: 2, value: (u, _, k, i) => c.text(latest(u, k, i)), ...more });
+  return new uPlot({
+    width, height: c.height, cursor: { sync: { key: "step" } }, scales: { x: { time: false }, y: { range: c.range } },
+    axes: [axis({ incrs: whole }), axis({ size: 60, space: 24, values: (_, all) => all.map((v) => c.text(v)) })],
     series: [
-      { label: t.stepLabel },
-      { label: t.trainLoss, stroke: "#3b8eea", width: 2, points: { show: false }, value: (_, v) => decimal(v) },
-      { label: t.evalLoss, stroke: "#d9822b", width: 2, spanGaps: true, points: { show: true, size: 7 }, value: (_, v) => decimal(v) },
-      { label: t.trainAccuracy, scale: "share", stroke: "#3b8eea", dash: [2, 4], points: { show: false }, value: (_, v) => percent(v) },
-      { label: t.evalAccuracy, scale: "share", stroke: "#d9822b", dash: [6, 4], spanGaps: true, points: { show: true, size: 5 }, value: (_, v) => percent(v) },
+      { label: t.stepLabel, value: (u, _, k, i) => latest(u, k, i) ?? "–" },
+      series(t.training, "#3b8eea", { points: { show: false } }),
+      series(t.heldOutShort, "#d9822b", { spanGaps: true, points: { show: true, size: 7, fill: "#d9822b" } }),
     ],
-  }, data, $("chart"));
+  }, data, $(c.place));
 }
 addEventListener("resize", drawJobs);
 
