@@ -96,8 +96,11 @@ func (b *breaker) object(at string, s *openapi3.Schema, given map[string]any, se
 
 // sample is a value that a simple schema allows.
 func sample(ref *openapi3.SchemaRef) any {
-	if ref != nil && ref.Value.Type.Is("string") {
+	switch {
+	case ref != nil && ref.Value.Type.Is("string"):
 		return "x"
+	case ref != nil && ref.Value.Type.Is("array"):
+		return []any{sample(ref.Value.Items)}
 	}
 	return 1.0
 }
@@ -189,6 +192,7 @@ func (b *breaker) bounds(at string, s *openapi3.Schema, set func(any) any) {
 		if s.MaxItems != nil {
 			b.try(at, "too many", many(*s.MaxItems+1), set, false)
 		}
+		b.bounds(at, merged(s.Items.Value), func(v any) any { return set([]any{v}) })
 	}
 	if s.Type.Is("object") && s.MaxProps != nil {
 		b.object(at, s, nil, set)

@@ -160,6 +160,12 @@ func TestContractAndTypes(t *testing.T) {
 	}
 }
 
+// TestOrders: orders are what the contract says, also in their types.
+func TestOrders(t *testing.T) {
+	contract.Asked(t, "JobRequest", finetune.Spec{})
+	contract.Asked(t, "EvaluationRequest", exams.Spec{})
+}
+
 func properties(s *openapi3.Schema) (all []string) {
 	for name := range s.Properties {
 		all = append(all, name)

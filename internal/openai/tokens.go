@@ -29,7 +29,7 @@ func (s *Server) tokenize(r *http.Request) (int, any, error) {
 
 type detokenizeRequest struct {
 	Model  string  `json:"model" validate:"required,max=200"`
-	Tokens []int32 `json:"tokens"`
+	Tokens []int32 `json:"tokens" validate:"dive,gte=0"`
 }
 
 type contentObject struct {

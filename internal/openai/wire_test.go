@@ -27,4 +27,10 @@ func TestWireTypes(t *testing.T) {
 		Choices []textChoice `json:"choices"`
 		Usage   any          `json:"usage,omitempty"`
 	}{})
+	contract.Told(t, "EmbeddingList", embeddingList{})
+	contract.Asked(t, "TokenizeRequest", tokenizeRequest{})
+	contract.Told(t, "Tokens", tokensObject{})
+	contract.Asked(t, "DetokenizeRequest", detokenizeRequest{})
+	contract.Told(t, "Content", contentObject{})
+	contract.Told(t, "Prompt", promptObject{})
 }

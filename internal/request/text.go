@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"afina/internal/assistant"
@@ -126,6 +127,9 @@ func prompts(raw json.RawMessage) ([]*assistant.Raw, error) {
 	for _, l := range lists {
 		if len(l) == 0 {
 			return nil, wrong("prompt", "prompt holds an empty list; send at least one token")
+		}
+		if least := slices.Min(l); least < 0 {
+			return nil, wrong("prompt", "prompt holds the token %d: the ids of tokens begin at 0", least)
 		}
 		all = append(all, &assistant.Raw{Tokens: l})
 	}

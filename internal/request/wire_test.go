@@ -14,4 +14,6 @@ func TestWireTypes(t *testing.T) {
 	contract.Asked(t, "ToolCallBack", callMessage{})
 	contract.Asked(t, "Tool", toolBody{})
 	contract.Asked(t, "CompletionRequest", Text{}, drawing{})
+	contract.Asked(t, "EmbeddingRequest", Embedding{})
+	contract.Asked(t, "TemplateRequest", template{})
 }
