@@ -78,18 +78,37 @@ func sdk(t *testing.T, name string) string {
 	return path
 }
 
+// script runs a script that says "all well" at its end, and returns what it said.
+func script(t *testing.T, c *exec.Cmd) string {
+	t.Helper()
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	if err := c.Run(); err != nil || !strings.HasSuffix(strings.TrimSpace(out.String()), "all well") {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	return out.String()
+}
+
+// node runs a script under testdata with OpenAI's client for Node at hand.
+func node(t *testing.T, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	modules := sdk(t, "node_modules")
+	program, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("there is no node")
+	}
+	c := exec.Command(program, append([]string{filepath.Join("testdata", name)}, args...)...)
+	c.Env = append(os.Environ(), "NODE_PATH="+modules)
+	return c
+}
+
 // walk runs a script against a service of its own.
 func walk(t *testing.T, cmd func(base, file string) *exec.Cmd) {
 	t.Helper()
 	s := newSDKService(t)
-	c := cmd(s.Base+"/v1", training(t))
-	var out bytes.Buffer
-	c.Stdout, c.Stderr = &out, &out
 	began := time.Now()
-	if err := c.Run(); err != nil || !strings.HasSuffix(strings.TrimSpace(out.String()), "all well") {
-		t.Fatalf("%v\n%s", err, out.String())
-	}
-	t.Logf("%d checks in %v", strings.Count(out.String(), "ok "), time.Since(began).Round(time.Second))
+	out := script(t, cmd(s.Base+"/v1", training(t)))
+	t.Logf("%d checks in %v", strings.Count(out, "ok "), time.Since(began).Round(time.Second))
 	if log := s.log.String(); strings.Contains(log, `"status":500`) || strings.Contains(log, "panic") {
 		t.Errorf("the service failed:\n%s", log)
 	}
@@ -105,14 +124,5 @@ func TestPythonSDK(t *testing.T) {
 
 // TestNodeSDK walks the API with OpenAI's client for Node.
 func TestNodeSDK(t *testing.T) {
-	modules := sdk(t, "node_modules")
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("there is no node")
-	}
-	walk(t, func(base, file string) *exec.Cmd {
-		c := exec.Command(node, filepath.Join("testdata", "sdk.cjs"), base, file)
-		c.Env = append(os.Environ(), "NODE_PATH="+modules)
-		return c
-	})
+	walk(t, func(base, file string) *exec.Cmd { return node(t, "sdk.cjs", base, file) })
 }

@@ -1,5 +1,6 @@
 // Works the dashboard as a person would, in a headless Chromium spoken to by the
-// DevTools protocol: pauses, resumes and cancels the only job there is.
+// DevTools protocol: pauses, resumes and cancels the only job there is, and reads
+// its charts.
 //
 //   node --experimental-websocket page.mjs <chromium> <address> <folder> [picture.png]
 import { spawn } from "node:child_process";
@@ -69,6 +70,22 @@ await ask("Page.navigate", { url: address });
 await until("running", "Curve", "Pause", "Cancel");
 await press("Pause");
 await until("paused", "Curve", "Resume", "Cancel");
+// Nobody points at the charts: their legends tell the latest numbers.
+for (const [place, want] of [["loss", /^Step:?\s*\d+\s*In training:?\s*[\d.]+/], ["right", /^Step:?\s*\d+\s*In training:?\s*[\d.]+\s?%/]]) {
+  const legend = await evaluate(`document.querySelector("#${place} .u-legend")?.innerText.trim()`);
+  if (!want.test(legend)) fail(`the legend of ${place} is ${JSON.stringify(legend)}`);
+  console.log("ok", legend.replace(/\s+/g, " "));
+}
+// On a telephone nothing runs out of its section.
+await ask("Emulation.setDeviceMetricsOverride", { width: 390, height: 844, deviceScaleFactor: 1, mobile: false });
+let wide;
+for (let i = 0; i < 40; i++) {
+  wide = await evaluate(`[...document.querySelectorAll("html, section")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.tagName + " " + (e.getAttribute("aria-labelledby") ?? ""))`);
+  if (wide.length === 0) break;
+  await new Promise((done) => setTimeout(done, 50));
+}
+if (wide.length) fail(`wider than a telephone: ${wide}`);
+await ask("Emulation.clearDeviceMetricsOverride");
 if (picture) writeFileSync(picture, Buffer.from((await ask("Page.captureScreenshot")).data, "base64"));
 await ask("Page.reload"); // who comes now sees the same
 await until("paused", "Resume");
