@@ -161,7 +161,7 @@ func (s *service) cancelNext(t *testing.T, state jobs.State) {
 	}
 	i := slices.IndexFunc(all.Data, func(j jobs.Job) bool { return j.Status == state })
 	if i < 0 {
-		t.Errorf("no job is %s", state)
+		t.Errorf("no job is %s: %+v", state, all.Data)
 		return
 	}
 	if err := s.Post(t.Context(), "/jobs/"+all.Data[i].ID+"/cancel", struct{}{}, nil); err != nil {

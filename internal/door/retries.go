@@ -41,6 +41,7 @@ func (t *Retries) Once(r *http.Request, text []byte, now time.Time, create func(
 		return first.id, true, nil
 	}
 	if id, err = create(); err != nil {
+		delete(t.seen, sum) // what is tried again now was refused, whatever equal words made before
 		return id, false, err
 	}
 	for k, a := range t.seen {

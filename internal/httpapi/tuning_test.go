@@ -206,7 +206,8 @@ func TestTune(t *testing.T) {
 	s.refused(s.send("POST", tunings, `{"model":"tiny"}`), http.StatusBadRequest, "missing_required_parameter", "training_file", "")
 }
 
-// TestTuneOnce: a retry of OpenAI's clients finds the first job; so does a key.
+// TestTuneOnce: a retry of OpenAI's clients finds the first job, so does a key; the
+// retry of a try that was refused does not find what equal words made before.
 func TestTuneOnce(t *testing.T) {
 	h := newHouse()
 	var keys []string
@@ -222,6 +223,15 @@ func TestTuneOnce(t *testing.T) {
 	other := s.send("POST", tunings, body, "Idempotency-Key", "k")
 	if len(keys) != 2 || keys[1] != "k" || !strings.Contains(again.text, "ftjob-0000000000000001") || first.status != 200 || other.status != 200 {
 		t.Errorf("placed %q: %s", keys, again.text)
+	}
+	well := h.jobs.place
+	h.jobs.place = func(jobs.Order) (jobs.Job, error) { return jobs.Job{}, fault.New(fault.Busy, "full") }
+	if r := s.send("POST", tunings, body, "X-Stainless-Retry-Count", "0"); r.status != http.StatusTooManyRequests {
+		t.Errorf("%d %s", r.status, r.text)
+	}
+	h.jobs.place = well
+	if r := s.send("POST", tunings, body, "X-Stainless-Retry-Count", "1"); !strings.Contains(r.text, "ftjob-0000000000000003") {
+		t.Errorf("the retry of a refused try finds an older job: %s", r.text)
 	}
 }
 

@@ -58,7 +58,8 @@ async function main() {
       e = await fails(OpenAI.RateLimitError, 429, "rate_limit_exceeded", "quota_exceeded", "429", () => c.fineTuning.jobs.create(order));
       check(Number(e.headers.get("retry-after")) >= 1, "when to come back");
       makeRoom = true;
-      check((await again.fineTuning.jobs.create(order)).status === "queued" && waited(429, 200), "the client waits, and has its job");
+      const job = await again.fineTuning.jobs.create(order);
+      check(job.status === "queued" && waited(429, 200), `the client waits, and has its job, which is ${job.status}`);
       break;
     case "answers":
       for (const stream of [false, true]) {
