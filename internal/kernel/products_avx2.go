@@ -38,9 +38,9 @@ func twice(tile floatTile) floatTile {
 // avx2Shorts are the loops of shorts_amd64.s.
 func avx2Shorts() *shortLoops {
 	return &shortLoops{
-		heights: heightsTo4,
-		tile:    [maxHeight + 1]shortTile{1: shortTile1, 2: shortTile2, 3: shortTile3, 4: shortTile4},
-		minTile: [maxHeight + 1]shortTile{1: shortMinTile1, 2: shortMinTile2, 3: shortMinTile3, 4: shortMinTile4},
+		heights: heightsTo6,
+		tile:    [maxHeight + 1]shortTile{1: shortTile1, 2: shortTile2, 3: shortTile3, 4: shortTile4, 6: shortTile6},
+		minTile: [maxHeight + 1]shortTile{1: shortMinTile1, 2: shortMinTile2, 3: shortMinTile3, 4: shortMinTile4, 6: shortMinTile6},
 		zero4:   [shortLaneRows + 1]shortLane{1: shortLane4x1, 2: shortLane4x2, 3: shortLane4x3, 4: shortLane4x4},
 		zero8:   [shortLaneRows + 1]shortLane{1: shortLane8x1, 2: shortLane8x2, 3: shortLane8x3, 4: shortLane8x4},
 		min4:    [shortLaneRows + 1]shortLane{1: shortMinLane4x1, 2: shortMinLane4x2, 3: shortMinLane4x3, 4: shortMinLane4x4},

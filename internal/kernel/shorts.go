@@ -32,8 +32,8 @@ const (
 	topColumn      = 1<<11 - 1     // of weights in the backward: 32·32767·2047 < 2³¹
 	shortRows      = 96            // of activations that stay in the second cache
 	shortPanels    = 6             // that they are multiplied by there
-	shortDepth     = 18            // blocks of a panel that stay in the first cache
-	shortParts     = 3             // of as many blocks, unpacked together in the backward
+	shortDepth     = 12            // blocks of a panel that stay in the first cache
+	shortParts     = 4             // of as many blocks, unpacked together in the backward
 	shortLaneRows  = 4             // the most that a shortLane takes
 	shortLanesUpTo = 8             // rows for which weights are not unpacked first
 )

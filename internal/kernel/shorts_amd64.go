@@ -4,6 +4,16 @@
 
 package kernel
 
+// shortTile6 is the shortTile of height 6: see shortTileGeneric.
+//
+//go:noescape
+func shortTile6(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
+
+// shortMinTile6 is the shortTile of height 6: see shortTileGeneric.
+//
+//go:noescape
+func shortMinTile6(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
+
 // shortTile4 is the shortTile of height 4: see shortTileGeneric.
 //
 //go:noescape

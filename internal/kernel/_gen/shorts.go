@@ -12,7 +12,7 @@ import (
 // ../shorts.go.
 
 // shortHeights are the numbers of rows for which there is a shortTile.
-var shortHeights = []int{4, 3, 2, 1}
+var shortHeights = []int{6, 4, 3, 2, 1}
 
 const (
 	shortWords = 20   // of a block of activations
