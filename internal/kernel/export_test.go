@@ -1,5 +1,7 @@
 package kernel
 
+import "math"
+
 // What the tests see beyond the exported surface.
 
 // Available are the levels of this machine.
@@ -45,13 +47,24 @@ func (g *Gang) Waves(first []int32, h Heads) (n int) {
 	return n
 }
 
-// ScaleOf is the scale that 32 activations get.
-func ScaleOf(level Level, x []float32) float32 {
-	var a [2 * block]int8
-	var s, sum [2]float32
-	var init4, init8 [2]int32
-	productsOf(level).fine.quantise(1, 1, &x[0], &a[0], &s[0], &init4[0], &init8[0], &sum[0])
-	return s[0]
+// ScalesOf are the scales that 32 activations get in the forms of whole numbers that
+// a level has, as of numbers up to 127.
+func ScalesOf(level Level, x []float32) (scales []float32) {
+	kit := productsOf(level)
+	if kit.shorts == nil {
+		var a [2 * block]int8
+		var s, sum [2]float32
+		var init4, init8 [2]int32
+		kit.fine.quantise(1, 1, &x[0], &a[0], &s[0], &init4[0], &init8[0], &sum[0])
+		return s[:1]
+	}
+	for _, l := range []*panelLoops{kit.shorts, kit.bytes} {
+		row := make([]uint32, l.block())
+		l.round(1, &x[0], &row[0])
+		scales = append(scales, math.Float32frombits(row[l.words]))
+	}
+	scales[0] *= topShort / topByte
+	return scales
 }
 
 // Dense is what the packed form of w stands for, row by row.

@@ -24,9 +24,8 @@ func (g *Gang) MatMul(dst []float32, x *Operand, w *Matrix) {
 	case w.form != pairForm && g.kit.tiles != nil:
 		g.tiledRows(x)
 		g.matMulTiles(dst, x, w)
-	case w.form != pairForm && g.kit.shorts != nil && !(w.Coarse && w.form.bits() == 4):
-		g.shorts(x)
-		g.matMulShorts(dst, x, w)
+	case w.form != pairForm && g.kit.shorts != nil:
+		g.matMulWords(dst, x, w)
 	case w.form != pairForm && w.Coarse && g.kit.integers:
 		g.quantised(x, &x.coarse, &g.kit.coarse)
 		g.matMulInts(dst, x, &x.coarse, &g.kit.coarse, w)

@@ -22,8 +22,7 @@ func (g *Gang) MatMulBack(dx []float32, dy *Operand, w *Matrix) {
 		g.rounded(dy)
 		g.backPairs(dx, dy, w)
 	case g.kit.shorts != nil:
-		g.shorts(dy)
-		g.backShorts(dx, dy, w)
+		g.backWords(dx, dy, w)
 	default:
 		g.backFloats(dx, dy.x, dy.n, w)
 	}

@@ -23,9 +23,7 @@ type Operand struct {
 	hasWholes bool
 	words     []uint32 // (n, cols/32, 17), see wholeTile
 
-	hasShorts   bool
-	shorts      []uint32 // (n, shortStride), see shortBlock
-	shortStride int
+	shorts, bytes rowForm // see panelLoops
 
 	tiles tileForm
 
@@ -49,7 +47,8 @@ func (g *Gang) Prepare(op *Operand, x []float32, n, cols int, p Precision) {
 		panic(fmt.Sprintf("kernel: operand of %d numbers is not (%d, %d)", len(x), n, cols))
 	}
 	op.x, op.n, op.cols, op.precision = x[:n*cols], n, cols, p
-	op.fine.made, op.coarse.made, op.tiles.made, op.hasWholes, op.hasShorts, op.hasPairs = false, false, false, false, false, false
+	op.fine.made, op.coarse.made, op.tiles.made, op.hasWholes, op.hasPairs = false, false, false, false, false
+	op.shorts.made, op.bytes.made = false, false
 }
 
 // rowsPerChunk is how many rows are made ready at a time; a multiple of 8 and of

@@ -64,8 +64,8 @@ type products struct {
 
 	wholeZero, wholeMin [maxHeight + 1]wholeTile
 
-	tiles  *tileLoops  // nil on levels without
-	shorts *shortLoops // nil on levels without, and on those with something faster
+	tiles         *tileLoops  // nil on levels without
+	shorts, bytes *panelLoops // nil on levels without, and on those with something faster
 
 	// wholeHeights and floatHeights give the height of the next tile of whole
 	// numbers, and of floats and pairs, by the rows that are left. Every row is computed in the same
@@ -136,7 +136,6 @@ var (
 	heightsTo3  = &heights{0, 1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3}
 	heightsTo4  = &heights{0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4}
 	heightsTo6  = &heights{0, 1, 2, 3, 4, 3, 6, 4, 4, 6, 6, 6, 6}
-	heightsOf6  = &heights{0, 1, 2, 3, 4, 4, 6, 6, 6, 6, 6, 6, 6}
 	heightsTo8  = &heights{0, 1, 2, 3, 4, 3, 6, 4, 8, 8, 8, 8, 8}
 	heightsTo12 = &heights{0, 1, 2, 3, 4, 3, 6, 4, 8, 6, 6, 8, 12}
 )

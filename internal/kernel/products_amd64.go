@@ -475,61 +475,6 @@ func expandPairsAVX512(np int, src *uint32, step int, dst *uint32)
 //go:noescape
 func transposeAVX512(w int, n int, b *float32, ldb int, dst *float32, width int)
 
-// coarseZeroTile4x6AVX2 is the coarse zeroTile of height 6 on 4-bit weights: see zeroTileGeneric.
-//
-//go:noescape
-func coarseZeroTile4x6AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
-
-// coarseMinTile4x6AVX2 is the coarse minTile of height 6 on 4-bit weights: see minTileGeneric.
-//
-//go:noescape
-func coarseMinTile4x6AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
-
-// coarseZeroTile4x4AVX2 is the coarse zeroTile of height 4 on 4-bit weights: see zeroTileGeneric.
-//
-//go:noescape
-func coarseZeroTile4x4AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
-
-// coarseMinTile4x4AVX2 is the coarse minTile of height 4 on 4-bit weights: see minTileGeneric.
-//
-//go:noescape
-func coarseMinTile4x4AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
-
-// coarseZeroTile4x3AVX2 is the coarse zeroTile of height 3 on 4-bit weights: see zeroTileGeneric.
-//
-//go:noescape
-func coarseZeroTile4x3AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
-
-// coarseMinTile4x3AVX2 is the coarse minTile of height 3 on 4-bit weights: see minTileGeneric.
-//
-//go:noescape
-func coarseMinTile4x3AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
-
-// coarseZeroTile4x2AVX2 is the coarse zeroTile of height 2 on 4-bit weights: see zeroTileGeneric.
-//
-//go:noescape
-func coarseZeroTile4x2AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
-
-// coarseMinTile4x2AVX2 is the coarse minTile of height 2 on 4-bit weights: see minTileGeneric.
-//
-//go:noescape
-func coarseMinTile4x2AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
-
-// coarseZeroTile4x1AVX2 is the coarse zeroTile of height 1 on 4-bit weights: see zeroTileGeneric.
-//
-//go:noescape
-func coarseZeroTile4x1AVX2(np int, nblk int, qs *byte, ds *uint16, a *int8, s *float32, init *int32, c *float32, ldc int)
-
-// coarseMinTile4x1AVX2 is the coarse minTile of height 1 on 4-bit weights: see minTileGeneric.
-//
-//go:noescape
-func coarseMinTile4x1AVX2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *int8, s *float32, sum *float32, c *float32, ldc int)
-
-// quantiseCoarseAVX2 is quantiseGeneric in 1 parts.
-//
-//go:noescape
-func quantiseCoarseAVX2(nblk int, height int, x *float32, a *int8, s *float32, init4 *int32, init8 *int32, sum *float32)
-
 // floatTile6x16AVX2 is the floatTile of height 6 on 16 columns: see floatTileGeneric.
 //
 //go:noescape

@@ -4,132 +4,132 @@
 
 package kernel
 
-// shortTile6 is the shortTile of height 6: see shortTileGeneric.
+// shortTile6 is the panelTile of height 6: see shortTileGeneric.
 //
 //go:noescape
 func shortTile6(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
 
-// shortMinTile6 is the shortTile of height 6: see shortTileGeneric.
+// shortMinTile6 is the panelTile of height 6: see shortTileGeneric.
 //
 //go:noescape
 func shortMinTile6(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
 
-// shortTile4 is the shortTile of height 4: see shortTileGeneric.
+// shortTile4 is the panelTile of height 4: see shortTileGeneric.
 //
 //go:noescape
 func shortTile4(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
 
-// shortMinTile4 is the shortTile of height 4: see shortTileGeneric.
+// shortMinTile4 is the panelTile of height 4: see shortTileGeneric.
 //
 //go:noescape
 func shortMinTile4(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
 
-// shortTile3 is the shortTile of height 3: see shortTileGeneric.
+// shortTile3 is the panelTile of height 3: see shortTileGeneric.
 //
 //go:noescape
 func shortTile3(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
 
-// shortMinTile3 is the shortTile of height 3: see shortTileGeneric.
+// shortMinTile3 is the panelTile of height 3: see shortTileGeneric.
 //
 //go:noescape
 func shortMinTile3(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
 
-// shortTile2 is the shortTile of height 2: see shortTileGeneric.
+// shortTile2 is the panelTile of height 2: see shortTileGeneric.
 //
 //go:noescape
 func shortTile2(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
 
-// shortMinTile2 is the shortTile of height 2: see shortTileGeneric.
+// shortMinTile2 is the panelTile of height 2: see shortTileGeneric.
 //
 //go:noescape
 func shortMinTile2(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
 
-// shortTile1 is the shortTile of height 1: see shortTileGeneric.
+// shortTile1 is the panelTile of height 1: see shortTileGeneric.
 //
 //go:noescape
 func shortTile1(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
 
-// shortMinTile1 is the shortTile of height 1: see shortTileGeneric.
+// shortMinTile1 is the panelTile of height 1: see shortTileGeneric.
 //
 //go:noescape
 func shortMinTile1(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
 
-// shortLane4x1 is the shortLane of 1 rows on 4-bit weights: see shortLaneGeneric.
+// shortLane4x1 is the panelLane of 1 rows on 4-bit weights: see panelLaneGeneric.
 //
 //go:noescape
 func shortLane4x1(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
 
-// shortMinLane4x1 is the shortLane of 1 rows on 4-bit weights: see shortLaneGeneric.
+// shortMinLane4x1 is the panelLane of 1 rows on 4-bit weights: see panelLaneGeneric.
 //
 //go:noescape
 func shortMinLane4x1(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
 
-// shortLane8x1 is the shortLane of 1 rows on 8-bit weights: see shortLaneGeneric.
+// shortLane8x1 is the panelLane of 1 rows on 8-bit weights: see panelLaneGeneric.
 //
 //go:noescape
 func shortLane8x1(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
 
-// shortMinLane8x1 is the shortLane of 1 rows on 8-bit weights: see shortLaneGeneric.
+// shortMinLane8x1 is the panelLane of 1 rows on 8-bit weights: see panelLaneGeneric.
 //
 //go:noescape
 func shortMinLane8x1(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
 
-// shortLane4x2 is the shortLane of 2 rows on 4-bit weights: see shortLaneGeneric.
+// shortLane4x2 is the panelLane of 2 rows on 4-bit weights: see panelLaneGeneric.
 //
 //go:noescape
 func shortLane4x2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
 
-// shortMinLane4x2 is the shortLane of 2 rows on 4-bit weights: see shortLaneGeneric.
+// shortMinLane4x2 is the panelLane of 2 rows on 4-bit weights: see panelLaneGeneric.
 //
 //go:noescape
 func shortMinLane4x2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
 
-// shortLane8x2 is the shortLane of 2 rows on 8-bit weights: see shortLaneGeneric.
+// shortLane8x2 is the panelLane of 2 rows on 8-bit weights: see panelLaneGeneric.
 //
 //go:noescape
 func shortLane8x2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
 
-// shortMinLane8x2 is the shortLane of 2 rows on 8-bit weights: see shortLaneGeneric.
+// shortMinLane8x2 is the panelLane of 2 rows on 8-bit weights: see panelLaneGeneric.
 //
 //go:noescape
 func shortMinLane8x2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
 
-// shortLane4x3 is the shortLane of 3 rows on 4-bit weights: see shortLaneGeneric.
+// shortLane4x3 is the panelLane of 3 rows on 4-bit weights: see panelLaneGeneric.
 //
 //go:noescape
 func shortLane4x3(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
 
-// shortMinLane4x3 is the shortLane of 3 rows on 4-bit weights: see shortLaneGeneric.
+// shortMinLane4x3 is the panelLane of 3 rows on 4-bit weights: see panelLaneGeneric.
 //
 //go:noescape
 func shortMinLane4x3(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
 
-// shortLane8x3 is the shortLane of 3 rows on 8-bit weights: see shortLaneGeneric.
+// shortLane8x3 is the panelLane of 3 rows on 8-bit weights: see panelLaneGeneric.
 //
 //go:noescape
 func shortLane8x3(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
 
-// shortMinLane8x3 is the shortLane of 3 rows on 8-bit weights: see shortLaneGeneric.
+// shortMinLane8x3 is the panelLane of 3 rows on 8-bit weights: see panelLaneGeneric.
 //
 //go:noescape
 func shortMinLane8x3(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
 
-// shortLane4x4 is the shortLane of 4 rows on 4-bit weights: see shortLaneGeneric.
+// shortLane4x4 is the panelLane of 4 rows on 4-bit weights: see panelLaneGeneric.
 //
 //go:noescape
 func shortLane4x4(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
 
-// shortMinLane4x4 is the shortLane of 4 rows on 4-bit weights: see shortLaneGeneric.
+// shortMinLane4x4 is the panelLane of 4 rows on 4-bit weights: see panelLaneGeneric.
 //
 //go:noescape
 func shortMinLane4x4(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
 
-// shortLane8x4 is the shortLane of 4 rows on 8-bit weights: see shortLaneGeneric.
+// shortLane8x4 is the panelLane of 4 rows on 8-bit weights: see panelLaneGeneric.
 //
 //go:noescape
 func shortLane8x4(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
 
-// shortMinLane8x4 is the shortLane of 4 rows on 8-bit weights: see shortLaneGeneric.
+// shortMinLane8x4 is the panelLane of 4 rows on 8-bit weights: see panelLaneGeneric.
 //
 //go:noescape
 func shortMinLane8x4(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
@@ -138,6 +138,101 @@ func shortMinLane8x4(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint
 //
 //go:noescape
 func roundShortsAVX2(nblk int, x *float32, dst *uint32)
+
+// byteTile6 is the panelTile of height 6: see byteTileGeneric.
+//
+//go:noescape
+func byteTile6(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
+
+// byteMinTile6 is the panelTile of height 6: see byteTileGeneric.
+//
+//go:noescape
+func byteMinTile6(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
+
+// byteTile4 is the panelTile of height 4: see byteTileGeneric.
+//
+//go:noescape
+func byteTile4(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
+
+// byteMinTile4 is the panelTile of height 4: see byteTileGeneric.
+//
+//go:noescape
+func byteMinTile4(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
+
+// byteTile3 is the panelTile of height 3: see byteTileGeneric.
+//
+//go:noescape
+func byteTile3(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
+
+// byteMinTile3 is the panelTile of height 3: see byteTileGeneric.
+//
+//go:noescape
+func byteMinTile3(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
+
+// byteTile2 is the panelTile of height 2: see byteTileGeneric.
+//
+//go:noescape
+func byteTile2(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
+
+// byteMinTile2 is the panelTile of height 2: see byteTileGeneric.
+//
+//go:noescape
+func byteMinTile2(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
+
+// byteTile1 is the panelTile of height 1: see byteTileGeneric.
+//
+//go:noescape
+func byteTile1(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
+
+// byteMinTile1 is the panelTile of height 1: see byteTileGeneric.
+//
+//go:noescape
+func byteMinTile1(tiles int, nblk int, b *uint32, a *uint32, rs int, c *float32, ldc int, add int)
+
+// byteLane4x1 is the panelLane of 1 rows on 4-bit weights: see panelLaneGeneric.
+//
+//go:noescape
+func byteLane4x1(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// byteMinLane4x1 is the panelLane of 1 rows on 4-bit weights: see panelLaneGeneric.
+//
+//go:noescape
+func byteMinLane4x1(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// byteLane4x2 is the panelLane of 2 rows on 4-bit weights: see panelLaneGeneric.
+//
+//go:noescape
+func byteLane4x2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// byteMinLane4x2 is the panelLane of 2 rows on 4-bit weights: see panelLaneGeneric.
+//
+//go:noescape
+func byteMinLane4x2(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// byteLane4x3 is the panelLane of 3 rows on 4-bit weights: see panelLaneGeneric.
+//
+//go:noescape
+func byteLane4x3(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// byteMinLane4x3 is the panelLane of 3 rows on 4-bit weights: see panelLaneGeneric.
+//
+//go:noescape
+func byteMinLane4x3(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// byteLane4x4 is the panelLane of 4 rows on 4-bit weights: see panelLaneGeneric.
+//
+//go:noescape
+func byteLane4x4(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// byteMinLane4x4 is the panelLane of 4 rows on 4-bit weights: see panelLaneGeneric.
+//
+//go:noescape
+func byteMinLane4x4(np int, nblk int, qs *byte, ds *uint16, ms *uint16, a *uint32, rs int, c *float32, ldc int)
+
+// roundBytesAVX2 is roundBytesGeneric.
+//
+//go:noescape
+func roundBytesAVX2(nblk int, x *float32, dst *uint32)
 
 // unpackShorts4AVX2 is unpackShorts4Generic.
 //
@@ -148,6 +243,11 @@ func unpackShorts4AVX2(nblk int, qs *byte, ds *uint16, ms *uint16, dst *uint32)
 //
 //go:noescape
 func unpackShorts8AVX2(nblk int, qs *byte, ds *uint16, ms *uint16, dst *uint32)
+
+// unpackBytesAVX2 is unpackBytesGeneric.
+//
+//go:noescape
+func unpackBytesAVX2(nblk int, qs *byte, ds *uint16, ms *uint16, dst *uint32)
 
 // columnShortsAVX2 is columnShortsGeneric.
 //

@@ -70,8 +70,10 @@ func TestQuantiseExtremes(t *testing.T) {
 						x[i] = c.value / 4
 					}
 					x[place] = c.value
-					if got := kernel.ScaleOf(level, x); !c.check(got) {
-						t.Fatalf("place %d: scale %g", place, got)
+					for i, got := range kernel.ScalesOf(level, x) {
+						if !c.check(got) {
+							t.Fatalf("place %d, form %d: scale %g", place, i, got)
+						}
 					}
 				}
 			})
