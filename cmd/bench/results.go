@@ -209,7 +209,7 @@ func median(x []float64) float64 {
 	return s[len(s)/2]
 }
 
-// cpu is the processor's name, with its family where the name says little.
+// processor is its name, with its family where the name says little.
 func processor() string {
 	b, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {

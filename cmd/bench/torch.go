@@ -51,7 +51,7 @@ func able(candidates []candidate) []candidate {
 	if cpu.X86.HasAVX512BF16 || cpu.X86.HasAMXBF16 || runtime.GOARCH != "amd64" {
 		return candidates
 	}
-	return slices.DeleteFunc(candidates, func(c candidate) bool { return strings.Contains(c.name, "BF16") })
+	return slices.DeleteFunc(candidates, func(c candidate) bool { return slices.Contains(c.args, "bf16") || slices.Contains(c.args, "autocast") })
 }
 
 // defaults are the precisions in which a user of PEFT trains, all else as PEFT

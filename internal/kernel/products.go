@@ -75,7 +75,7 @@ type products struct {
 
 	// integers and pairs report whether the level multiplies int8 and bfloat16 in
 	// hardware. 4-bit weights go by bfloat16 where there is, else by int8; without
-	// either, Fast products are float32.
+	// either and without shorts, Fast products are float32.
 	integers, pairs bool
 
 	// round makes pairs of bfloat16 of 32n numbers.

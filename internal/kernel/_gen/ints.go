@@ -14,12 +14,12 @@ const ahead = 4096
 
 // intText begins a zeroTile or a minTile whose rows of activations are parts rows
 // of int8.
-func intText(h, bits, parts int, minima bool, suffix string) {
+func intText(h, bits, parts int, minima bool) {
 	kind, scales, last := "zeroTile", "ds *uint16", "s *float32, init *int32"
 	if minima {
 		kind, scales, last = "minTile", "ds, ms *uint16", "s, sum *float32"
 	}
-	name, which := fmt.Sprintf("%s%dx%d%s", kind, bits, h, suffix), "fine"
+	name, which := fmt.Sprintf("%s%dx%d", kind, bits, h), "fine"
 	if parts == 1 {
 		name, which = "coarse"+strings.ToUpper(name[:1])+name[1:], "coarse"
 	}
@@ -99,7 +99,7 @@ func storePanel(c, ldc reg.GPVirtual, sums []reg.VecPhysical) {
 // tile z0-11 and z12-23. Few rows split their products over several chains, to
 // hide the latency.
 func intTile(h, bits, parts int, minima bool) {
-	intText(h, bits, parts, minima, "")
+	intText(h, bits, parts, minima)
 	np, nblk, c, ldc, n := param("np"), param("nblk"), param("c"), param("ldc"), GP64()
 	SHLQ(U8(2), ldc)
 	t := &ints{weightPointers: newWeightPointers(bits, minima), activationPointers: newActivationPointers(h, parts)}

@@ -57,8 +57,7 @@ func (u unit) add(product, sum reg.VecPhysical) {
 	}
 }
 
-// whole makes the sum of a block of 32-bit numbers. Weights with a zero are
-// unsigned in bytes and in lanes, and get their initial sum.
+// whole makes the sum of a block one of 32 bits.
 func (u unit) whole(sum reg.VecPhysical) {
 	if u.words == 8 {
 		VPMADDWD(words("ones16", 0x00010001), sum, sum)
